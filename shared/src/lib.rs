@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What the agent and the collector agree on: the catalogue of metrics, the frame that carries
+//! samples, and the NATS subjects it travels on. Plain data and pure functions: no I/O, no async.
+
+pub mod catalogue;
+pub mod frame;
+pub mod subjects;
