@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(file) = password_file {
         settings.writer_password_file = file;
     }
-    let (ready, told) = tokio::sync::oneshot::channel();
+    let (ready, told) = tokio::sync::oneshot::channel::<fettle_engine::Ready>();
     tokio::spawn(async move {
         if let Ok(ready) = told.await {
             eprintln!("ready http://{} version {}", ready.address, ready.version);
