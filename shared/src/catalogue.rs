@@ -288,8 +288,7 @@ impl Catalogue {
             let raw: RawFamily = toml::from_str(text)
                 .map_err(|e| CatalogueError::Toml { file: (*file).into(), cause: e.to_string() })?;
             families.push(
-                settle(file, raw)
-                    .map_err(|cause| CatalogueError::Rule { file: (*file).into(), cause })?,
+                settle(file, raw).map_err(|cause| CatalogueError::Rule { file: (*file).into(), cause })?,
             );
         }
         families.sort_by_key(|f| f.id);
