@@ -1,0 +1,171 @@
+//! What the store writes about frames and batches: plain data, no I/O.
+//!
+//! A frame is named by (agent, boot, seq). A batch is a list of frames that one owner of a partition
+//! stored together; its intent is written first, its ledger rows last, so a crash in between leaves
+//! an intent whose ledger rows are missing or fewer, and that is how it is found again.
+
+use serde::{Deserialize, Serialize};
+
+/// One frame as the intent and the ledger know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameEntry {
+    /// Agent that made the frame; also the `host` of its rows.
+    pub agent: String,
+    /// Boot of the agent, chosen by it, larger for later boots.
+    pub boot: u64,
+    /// Sequence number within the boot, from 1.
+    pub seq: u64,
+    /// Rows over all families.
+    pub rows: u32,
+    /// Samples over all families.
+    pub samples: u64,
+    /// Time of the first scan, microseconds since the epoch.
+    pub first_us: i64,
+    /// Time of the last scan, microseconds since the epoch.
+    pub last_us: i64,
+}
+
+/// What an owner is about to store: written before the rows, read again after a crash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Partition of the subjects.
+    pub partition: u16,
+    /// Number of the batch, rising within the partition.
+    pub number: u64,
+    /// Fencing number of the owner's lease.
+    pub fence: u64,
+    /// When the owner closed the batch, microseconds since the epoch.
+    pub created_us: i64,
+    /// The frames in the order in which their rows are laid out.
+    pub frames: Vec<FrameEntry>,
+}
+
+impl Intent {
+    /// The deduplication token of this batch's block for one table. The time and the fence are in it
+    /// so that a number that is ever used again (a wiped lease store) cannot be taken for this batch.
+    pub fn token(&self, table: &str) -> String {
+        format!("{table}:{}:{}:{}:{}", self.partition, self.number, self.fence, self.created_us)
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerStatus {
+    /// Its rows are in the family tables.
+    Stored,
+    /// The agent's spool gave it up when its quota was reached.
+    Dropped,
+    /// It was damaged and put aside.
+    Quarantined,
+}
+
+impl LedgerStatus {
+    /// Value of the ledger's Enum8 column.
+    pub fn code(self) -> i8 {
+        match self {
+            Self::Stored => 1,
+            Self::Dropped => 2,
+            Self::Quarantined => 3,
+        }
+    }
+}
+
+/// One row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// The frame.
+    pub frame: FrameEntry,
+    /// What became of it.
+    pub status: LedgerStatus,
+    /// Partition that accounted for it.
+    pub partition: u16,
+    /// Batch that accounted for it.
+    pub batch: u64,
+}
+
+/// What is accounted for of one boot of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// The agent.
+    pub agent: String,
+    /// Its boot.
+    pub boot: u64,
+    /// Every sequence number up to this one is in the ledger (or was, before its TTL); 0: none.
+    pub upto: u64,
+    /// Ranges above `upto` that are in the ledger, inclusive, rising, not touching.
+    pub above: Vec<(u64, u64)>,
+}
+
+/// The levels of roll-ups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// 10 seconds, from raw rows.
+    TenSeconds,
+    /// One minute, from 10-second windows.
+    Minute,
+    /// One hour, from one-minute windows.
+    Hour,
+}
+
+impl Level {
+    /// All levels, finest first: the order in which they must be made.
+    pub const ALL: [Self; 3] = [Self::TenSeconds, Self::Minute, Self::Hour];
+
+    /// Length of a window in seconds.
+    pub fn seconds(self) -> u32 {
+        match self {
+            Self::TenSeconds => 10,
+            Self::Minute => 60,
+            Self::Hour => 3600,
+        }
+    }
+
+    /// How tables and the log name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TenSeconds => "10s",
+            Self::Minute => "1m",
+            Self::Hour => "1h",
+        }
+    }
+
+    /// The level this one is made from; none: from raw rows.
+    pub fn source(self) -> Option<Self> {
+        match self {
+            Self::TenSeconds => None,
+            Self::Minute => Some(Self::TenSeconds),
+            Self::Hour => Some(Self::Minute),
+        }
+    }
+
+    /// Start of the window that holds a time, in seconds since the epoch.
+    pub fn window_of(self, seconds: u32) -> u32 {
+        seconds - seconds % self.seconds()
+    }
+}
+
+/// A window that must be made (again) for some agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirtyWindow {
+    /// Start of the window, seconds since the epoch.
+    pub window: u32,
+    /// The newest batch that touched each agent's share of it: what to log once it is made.
+    pub agents: Vec<(String, u64)>,
+}
+
+/// One entry of the roll-up log: these agents' shares of this window are made from everything up to
+/// the batch named with each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollupEntry {
+    /// Level that was made.
+    pub level: Level,
+    /// Partition whose batches are meant.
+    pub partition: u16,
+    /// Start of the window, seconds since the epoch.
+    pub window: u32,
+    /// Version the rows carry.
+    pub version: u64,
+    /// Agents and the newest batch in their share.
+    pub agents: Vec<(String, u64)>,
+}
