@@ -45,7 +45,7 @@ figures! {
     /// Scans made. Scan thread.
     scans,
     /// Samples taken. Scan thread.
-    samples,
+    samples_taken,
     /// Interval of the fast families in µs. Scan thread.
     scan_interval_us,
     /// Median lateness of a scan over the last ten seconds in µs. Scan thread.
