@@ -2,8 +2,14 @@
 //! row is kept whole until the frame is sealed. In steady state nothing is allocated: vectors keep
 //! their capacity from frame to frame.
 
-use super::{Header, MAX_KEY_TEXT, MAX_SAMPLES, MAX_SCANS};
+use std::collections::HashMap;
+
+use super::{Header, MAX_KEY_TEXT, MAX_ROWS, MAX_SAMPLES, MAX_SCANS};
 use crate::catalogue::Catalogue;
+
+/// Changed values past which a frame is called full. They compress to some two bytes each, so that
+/// the payload stays well below [`super::MAX_PAYLOAD`] even when one more scan comes.
+const MAX_CHANGED: u64 = 1 << 18;
 
 /// One value of an entity's key, as the sampler gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +21,7 @@ pub enum Key<'a> {
 }
 
 /// One value of an entity's key, kept.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum OwnedKey {
     Int(u64),
     Text(String),
@@ -46,6 +52,8 @@ pub(super) struct Entity {
     pub rows: Vec<i64>,
     /// The newest row.
     last: Vec<i64>,
+    /// How often it was added and not yet removed.
+    owners: u32,
 }
 
 /// One family of the frame in the making.
@@ -60,10 +68,14 @@ pub(super) struct FamilyState {
     /// Slots in the order of their keys.
     pub order: Vec<u32>,
     order_stale: bool,
+    /// The slot of every key in `order`: a key stands in a frame once.
+    slots: HashMap<Vec<OwnedKey>, u32>,
     free: Vec<u32>,
     leaving: Vec<u32>,
     /// Rows of this frame.
     pub rows: u64,
+    /// Changed values of this frame, in all columns.
+    changed: u64,
 }
 
 impl FamilyState {
@@ -102,9 +114,11 @@ impl FrameBuilder {
                 entities: Vec::new(),
                 order: Vec::new(),
                 order_stale: false,
+                slots: HashMap::new(),
                 free: Vec::new(),
                 leaving: Vec::new(),
                 rows: 0,
+                changed: 0,
             })
             .collect();
         let highest = families.iter().map(|f| f.id).max().unwrap_or(0);
@@ -130,21 +144,36 @@ impl FrameBuilder {
     }
 
     /// Adds an entity; `key` in catalogue order, empty for a family about the host.
+    ///
+    /// A key that is there already, or that was removed since the last seal, keeps its slot: two rows of
+    /// one key and one time would contradict each other. It leaves when each of its owners removed it.
     pub fn add_entity(&mut self, family: u16, key: &[Key<'_>]) -> Slot {
         let state = self.family(family);
-        let width = state.width;
+        let key: Vec<OwnedKey> = key
+            .iter()
+            .map(|k| match k {
+                Key::Int(n) => OwnedKey::Int(*n),
+                Key::Text(text) => OwnedKey::Text(cut(text).to_owned()),
+            })
+            .collect();
+        if let Some(&slot) = state.slots.get(&key) {
+            let entity = &mut state.entities[slot as usize];
+            if entity.owners == 0 {
+                state.leaving.retain(|leaving| *leaving != slot);
+            }
+            entity.owners += 1;
+            return Slot(slot);
+        }
         let slot = state.free.pop().unwrap_or(state.entities.len() as u32);
         if slot as usize == state.entities.len() {
             state.entities.push(Entity::default());
         }
+        state.slots.insert(key.clone(), slot);
         let entity = &mut state.entities[slot as usize];
-        entity.key.clear();
-        entity.key.extend(key.iter().map(|k| match k {
-            Key::Int(n) => OwnedKey::Int(*n),
-            Key::Text(text) => OwnedKey::Text(cut(text).to_owned()),
-        }));
+        entity.key = key;
+        entity.owners = 1;
         entity.last.clear();
-        entity.last.resize(width, 0);
+        entity.last.resize(state.width, 0);
         state.order.push(slot);
         state.order_stale = true;
         Slot(slot)
@@ -153,8 +182,12 @@ impl FrameBuilder {
     /// Takes an entity out. What it has in this frame is still sealed; its slot is reused after.
     pub fn remove_entity(&mut self, family: u16, slot: Slot) {
         let state = self.family(family);
-        debug_assert!(!state.leaving.contains(&slot.0), "removed twice");
-        state.leaving.push(slot.0);
+        let entity = &mut state.entities[slot.0 as usize];
+        debug_assert!(entity.owners > 0, "removed more often than added");
+        if entity.owners == 1 {
+            state.leaving.push(slot.0);
+        }
+        entity.owners = entity.owners.saturating_sub(1);
     }
 
     /// Starts the next scan of a family at this wall-clock time, µs since 1970 UTC.
@@ -181,6 +214,7 @@ impl FrameBuilder {
             entity.changes |= bit;
             entity.rows.extend_from_slice(row);
             entity.last.copy_from_slice(row);
+            state.changed += row.len() as u64;
         }
     }
 
@@ -196,6 +230,7 @@ impl FrameBuilder {
         if entity.presence == 0 {
             entity.changes |= bit;
             entity.rows.extend_from_slice(&entity.last);
+            state.changed += entity.last.len() as u64;
         }
         entity.presence |= bit;
         state.rows += 1;
@@ -219,7 +254,10 @@ impl FrameBuilder {
 
     /// Whether the frame must be sealed before another scan.
     pub fn is_full(&self) -> bool {
-        self.families.iter().any(|f| f.scans.len() >= MAX_SCANS) || self.samples() > MAX_SAMPLES / 2
+        self.families.iter().any(|f| f.scans.len() >= MAX_SCANS)
+            || self.samples() > MAX_SAMPLES / 2
+            || self.rows() > u64::from(MAX_ROWS / 2)
+            || self.families.iter().map(|f| f.changed).sum::<u64>() > MAX_CHANGED
     }
 
     /// Encodes what was collected into `out` (cleared first) and starts the next frame.
@@ -245,15 +283,18 @@ impl FamilyState {
     fn reset(&mut self) {
         self.scans.clear();
         self.rows = 0;
+        self.changed = 0;
         for entity in &mut self.entities {
             entity.presence = 0;
             entity.changes = 0;
             entity.rows.clear();
         }
         if !self.leaving.is_empty() {
-            let leaving = std::mem::take(&mut self.leaving);
-            self.order.retain(|slot| !leaving.contains(slot));
-            self.free.extend(leaving);
+            for slot in &self.leaving {
+                self.slots.remove(&self.entities[*slot as usize].key);
+            }
+            self.order.retain(|slot| self.entities[*slot as usize].owners > 0);
+            self.free.append(&mut self.leaving);
         }
     }
 }

@@ -9,8 +9,8 @@ use zstd::bulk::Decompressor;
 
 use super::header::Header;
 use super::varint;
-use super::wire::{format, DroppedRange, Envelope, WireBlock};
-use super::{FrameError, MAX_KEY_TEXT, MAX_SCANS};
+use super::wire::{read_format, DroppedRange, Envelope, WireBlock};
+use super::{FrameError, MAX_DROPPED, MAX_KEY_TEXT, MAX_SCANS};
 use crate::catalogue::MAX_METRICS;
 
 /// Buffers a decoder keeps from frame to frame.
@@ -125,7 +125,11 @@ pub fn decode<'a>(bytes: &[u8], scratch: &'a mut Scratch) -> Result<Frame<'a>, F
         return Err(FrameError::Decompress);
     }
     let envelope: Envelope<'a> =
-        wincode::config::deserialize_exact(&raw[..], format()).map_err(|_| FrameError::Envelope)?;
+        wincode::config::deserialize_exact(&raw[..], read_format()).map_err(|_| FrameError::Envelope)?;
+    check_dropped(&header, &envelope)?;
+    if envelope.blocks.len() as u64 > u64::from(header.rows) {
+        return Err(FrameError::Totals("rows"));
+    }
     values.clear();
     let mut drafts = Vec::with_capacity(envelope.blocks.len());
     let mut left = Left { rows: u64::from(header.rows), samples: header.samples };
@@ -155,6 +159,28 @@ pub fn decode<'a>(bytes: &[u8], scratch: &'a mut Scratch) -> Result<Frame<'a>, F
         })
         .collect();
     Ok(Frame { header, blocks, dropped: envelope.dropped })
+}
+
+/// A frame holds blocks or reports dropped frames, as its flag says; a report's ranges are sane, so
+/// that a reader may walk through every number in them.
+fn check_dropped(header: &Header, envelope: &Envelope<'_>) -> Result<(), FrameError> {
+    if !header.is_dropped_report() {
+        return if envelope.dropped.is_empty() { Ok(()) } else { Err(FrameError::Dropped("flag")) };
+    }
+    if !envelope.blocks.is_empty() {
+        return Err(FrameError::Dropped("block of samples"));
+    }
+    let mut left = MAX_DROPPED;
+    for range in &envelope.dropped {
+        if range.first_seq == 0 || range.first_seq > range.last_seq {
+            return Err(FrameError::Dropped("range"));
+        }
+        left = (range.last_seq - range.first_seq)
+            .checked_add(1)
+            .and_then(|numbers| left.checked_sub(numbers))
+            .ok_or(FrameError::Dropped("number of frames"))?;
+    }
+    Ok(())
 }
 
 /// What the header still allows.

@@ -9,7 +9,7 @@ use zstd::bulk::Compressor;
 use super::builder::{FamilyState, FrameBuilder, FrameMeta, OwnedKey};
 use super::header::{AgentName, Header, FLAG_DROPPED, VERSION};
 use super::varint;
-use super::wire::{format, DroppedRange, Envelope, WireBlock};
+use super::wire::{write_format, DroppedRange, Envelope, WireBlock};
 
 /// Levels above 1 cost more CPU on the agent than they save on the wire (see benchmarks).
 const ZSTD_LEVEL: i32 = 1;
@@ -94,7 +94,7 @@ fn write_frame(
     out: &mut Vec<u8>,
 ) -> Header {
     raw.clear();
-    wincode::config::serialize_into(&mut *raw, envelope, format())
+    wincode::config::serialize_into(&mut *raw, envelope, write_format())
         .expect("an envelope of borrowed bytes always serializes into memory");
     out.clear();
     out.resize(Header::LEN + zstd::zstd_safe::compress_bound(raw.len()), 0);

@@ -49,6 +49,9 @@ pub enum FrameError {
         /// Which part.
         what: &'static str,
     },
+    /// A report of dropped frames that cannot be, or one in a frame that is not a report.
+    #[error("the frame's report of dropped frames has a wrong {0}; it is not taken")]
+    Dropped(&'static str),
     /// The blocks do not add up to the header's totals.
     #[error("the frame's blocks do not add up to the {0} its header promises; it is not taken")]
     Totals(&'static str),
@@ -68,6 +71,7 @@ impl FrameError {
             Self::Decompress => "decompress",
             Self::Envelope => "envelope",
             Self::Block { .. } => "block",
+            Self::Dropped(_) => "dropped",
             Self::Totals(_) => "totals",
         }
     }

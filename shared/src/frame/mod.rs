@@ -36,5 +36,7 @@ pub const MAX_SAMPLES: u64 = 1 << 22;
 pub const MAX_PAYLOAD: u32 = (1 << 20) - 4096;
 /// Longest payload before compression.
 pub const MAX_RAW: u32 = 16 << 20;
+/// Most sequence numbers that one report of dropped frames may name.
+pub const MAX_DROPPED: u64 = 1 << 20;
 /// Longest text in an entity key, in bytes; longer ones are cut by the builder.
 pub const MAX_KEY_TEXT: usize = 1024;

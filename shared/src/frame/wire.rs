@@ -1,6 +1,8 @@
 //! The envelope inside a frame's payload, in the bincode 2 format (`standard()`): little-endian,
 //! variable-length integers, lengths before sequences. It is written by wincode; a test holds its
 //! bytes against bincode itself.
+// The derived readers forget the guard that would drop a half-read value.
+#![allow(clippy::mem_forget)]
 
 use wincode::config::Configuration;
 use wincode::{SchemaRead, SchemaWrite};
@@ -54,7 +56,13 @@ pub struct DroppedRange {
     pub samples: u64,
 }
 
-/// bincode 2's `standard()`, with what one sequence may allocate ahead bounded to 1 MiB.
-pub(super) fn format() -> impl wincode::config::Config {
-    Configuration::default().with_varint_encoding().with_preallocation_size_limit::<{ 1 << 20 }>()
+/// bincode 2's `standard()` for writing: what this program puts together itself needs no limit.
+pub(super) fn write_format() -> impl wincode::config::Config {
+    Configuration::default().with_varint_encoding().disable_preallocation_size_limit()
+}
+
+/// The same for reading, with what one sequence may allocate ahead of its bytes bounded to 256 KiB:
+/// some 2,500 blocks or 6,500 dropped ranges. Streams are borrowed and allocate nothing.
+pub(super) fn read_format() -> impl wincode::config::Config {
+    Configuration::default().with_varint_encoding().with_preallocation_size_limit::<{ 256 << 10 }>()
 }
