@@ -1,3 +1,13 @@
-//! The collector: takes frames from NATS, stores every sample in ClickHouse exactly once, and answers for it.
+//! The collector: takes frames from NATS, stores every sample in ClickHouse exactly once, and answers
+//! for it. Read `handoff.rs` and `pipeline/mod.rs` first: they show what passes between the rooms and
+//! in which order they are called.
 
+pub mod api;
+pub mod config;
+pub mod handoff;
+pub mod health;
+pub mod ingest;
+pub mod pipeline;
+pub mod service;
 pub mod store;
+pub mod telemetry;

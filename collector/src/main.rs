@@ -1,2 +1,134 @@
-//! Entry point.
-fn main() {}
+//! `fettle-collector`: takes frames from NATS, stores them in ClickHouse, answers for it over HTTP.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use fettle_collector::config::RawConfig;
+use fettle_collector::service;
+use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::watch;
+
+/// Stores every sample of a fleet in ClickHouse, each exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  fettle-collector run --nats nats://127.0.0.1:4222\n  \
+                  fettle-collector run --config /etc/fettle/collector.toml\n  \
+                  fettle-collector check --config /etc/fettle/collector.toml"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the collector until SIGTERM or SIGINT.
+    Run(RunArgs),
+    /// Checks the configuration and exits.
+    Check(RunArgs),
+}
+
+/// Flags win over the file.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Configuration file (TOML); everything has a default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// NATS address.
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// ClickHouse's HTTP address.
+    #[arg(long, value_name = "URL")]
+    clickhouse_url: Option<String>,
+    /// ClickHouse user.
+    #[arg(long, value_name = "USER")]
+    clickhouse_user: Option<String>,
+    /// File that holds the ClickHouse password.
+    #[arg(long, value_name = "FILE")]
+    clickhouse_password_file: Option<PathBuf>,
+    /// Address of the HTTP interface.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Where the collector keeps its own files.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// File in which a supervisor writes the states of its processes.
+    #[arg(long, value_name = "FILE")]
+    supervisor: Option<PathBuf>,
+    /// Logs as one JSON object a line.
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl RunArgs {
+    fn raw(&self) -> anyhow::Result<RawConfig> {
+        let mut raw = match &self.config {
+            Some(path) => RawConfig::read(path)?,
+            None => RawConfig::default(),
+        };
+        let text = |flag: &Option<String>, key: &mut Option<String>| {
+            if flag.is_some() {
+                key.clone_from(flag);
+            }
+        };
+        text(&self.nats, &mut raw.nats.url);
+        text(&self.clickhouse_url, &mut raw.clickhouse.url);
+        text(&self.clickhouse_user, &mut raw.clickhouse.user);
+        raw.clickhouse.password_file = self.clickhouse_password_file.clone().or(raw.clickhouse.password_file);
+        raw.http = self.http.or(raw.http);
+        raw.state_dir = self.state_dir.clone().or(raw.state_dir);
+        Ok(raw)
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::Check(args) => {
+            let settings = args.raw()?.settle()?;
+            eprintln!(
+                "the configuration is good: NATS {}, ClickHouse {}",
+                settings.nats.url, settings.store.url
+            );
+            Ok(())
+        }
+    }
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<()> {
+    start_logs(args.log_json);
+    let settings = args.raw()?.settle()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot start; the process may have too few threads")?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: the batch in hand is finished first");
+            let _ = stop.send(true);
+        });
+        Ok(service::run(settings, args.supervisor.clone(), stopped).await?)
+    })
+}
+
+fn start_logs(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FETTLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logs.json().init();
+    } else {
+        logs.init();
+    }
+}

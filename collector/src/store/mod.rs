@@ -6,13 +6,19 @@
 //! an intent without its ledger rows and writes the same blocks with the same tokens; ClickHouse
 //! drops the blocks it has.
 
+mod assemble;
+mod bookkeeping;
 mod config;
 mod native;
-mod records;
+mod windows;
 
+pub use crate::handoff::{
+    DirtyWindow, FrameEntry, Intent, LedgerRow, LedgerStatus, Level, RollupEntry, Watermark,
+};
+pub use assemble::{Assembled, Assembler};
 pub use config::{Durability, RawStoreConfig, RawTtl, StoreSettings, Ttl};
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
-pub use records::{DirtyWindow, FrameEntry, Intent, LedgerRow, LedgerStatus, Level, RollupEntry, Watermark};
+pub use windows::{AgentWindow, PartialWindows};
 
 use bytes::Bytes;
 use fettle_shared::catalogue::{Catalogue, Family};

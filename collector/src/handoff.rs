@@ -1,8 +1,9 @@
-//! What the store writes about frames and batches: plain data, no I/O.
+//! What passes between the rooms: frames, batches and roll-up windows as the intent, the ledger and
+//! the roll-up log know them. Plain data; rooms import this file and never each other.
 //!
 //! A frame is named by (agent, boot, seq). A batch is a list of frames that one owner of a partition
 //! stored together; its intent is written first, its ledger rows last, so a crash in between leaves
-//! an intent whose ledger rows are missing or fewer, and that is how it is found again.
+//! an intent whose ledger rows are missing, and that is how it is found again.
 
 use serde::{Deserialize, Serialize};
 

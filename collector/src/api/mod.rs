@@ -1,0 +1,39 @@
+//! The HTTP interface: health for machines and people, and the collector's own metrics. It reads
+//! what other rooms publish and never reaches into them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{header, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+
+use crate::health::Health;
+use crate::telemetry::Telemetry;
+
+/// What the handlers read.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    /// Parts and their states.
+    pub health: Arc<Health>,
+    /// Counters and histograms.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// All routes.
+pub fn router(state: ApiState) -> Router {
+    Router::new().route("/api/v3/health", get(health)).route("/metrics", get(metrics)).with_state(state)
+}
+
+/// 200 when every part is ready, 503 before; the body names each part, its state and why.
+async fn health(State(state): State<ApiState>) -> impl IntoResponse {
+    let (ready, report) = state.health.report();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report))
+}
+
+/// Prometheus text.
+async fn metrics(State(state): State<ApiState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.telemetry.prometheus())
+}

@@ -1,0 +1,146 @@
+//! The collector's configuration: raw as the file and the flags say it, settled as the rooms use it.
+//! Unknown keys are refused by name and line.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::ingest::NatsSettings;
+use crate::store::{RawStoreConfig, StoreSettings};
+
+/// The file, every key optional.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// Where NATS is.
+    pub nats: RawNats,
+    /// Where ClickHouse is and what it keeps.
+    pub clickhouse: RawStoreConfig,
+    /// How frames are taken.
+    pub ingest: RawIngest,
+    /// Where HTTP listens, `127.0.0.1:8060` by default.
+    pub http: Option<SocketAddr>,
+    /// Where the collector keeps its own files.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// `[nats]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNats {
+    /// `nats://127.0.0.1:4222` by default.
+    pub url: Option<String>,
+    /// Credentials file.
+    pub credentials_file: Option<PathBuf>,
+    /// Certificates that sign the server's.
+    pub tls_ca_file: Option<PathBuf>,
+}
+
+/// `[ingest]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawIngest {
+    /// Partitions of the metrics subjects; must equal the agents' `nats.partitions`. 1 by default.
+    pub partitions: Option<u16>,
+    /// Samples at which a batch is closed before its second is over. 6,000,000 by default.
+    pub batch_samples: Option<u64>,
+    /// Seconds a restart waits for the frames of an interrupted batch. 900 by default.
+    pub recover_timeout_s: Option<u64>,
+}
+
+/// What the collector runs with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// NATS.
+    pub nats: NatsSettings,
+    /// ClickHouse.
+    pub store: StoreSettings,
+    /// HTTP address.
+    pub http: SocketAddr,
+    /// Own files.
+    pub state_dir: Option<PathBuf>,
+    /// Number of partitions.
+    pub partitions: u16,
+    /// Samples that close a batch early.
+    pub batch_samples: u64,
+    /// How long a restart waits for the frames of an interrupted batch.
+    pub recover_timeout: Duration,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read ({cause}); check --config")]
+    Read {
+        /// Path.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The file does not parse; the cause names key and line.
+    #[error("{path} is not a valid configuration: {cause}")]
+    Parse {
+        /// Path.
+        path: PathBuf,
+        /// What and where.
+        cause: String,
+    },
+    /// A value is out of range.
+    #[error("{key} is {value}; {remedy}")]
+    Value {
+        /// Key.
+        key: &'static str,
+        /// Value.
+        value: String,
+        /// What to write instead.
+        remedy: &'static str,
+    },
+    /// `[clickhouse]` is wrong.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}
+
+/// Address of the ClickHouse that Fettle brings.
+pub const EMBEDDED_URL: &str = "http://127.0.0.1:8123";
+
+impl RawConfig {
+    /// Reads a TOML file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::Read { path: path.into(), cause: e.to_string() })?;
+        toml::from_str(&text)
+            .map_err(|e| ConfigError::Parse { path: path.into(), cause: e.to_string().trim_end().into() })
+    }
+
+    /// Checks every value and fills in the defaults.
+    pub fn settle(self) -> Result<Settings, ConfigError> {
+        let partitions = self.ingest.partitions.unwrap_or(1);
+        if partitions == 0 || partitions > 1024 {
+            let value = partitions.to_string();
+            let remedy = "write a number from 1 to 1024, the same as the agents'";
+            return Err(ConfigError::Value { key: "ingest.partitions", value, remedy });
+        }
+        let batch_samples = self.ingest.batch_samples.unwrap_or(6_000_000);
+        if !(100_000..=100_000_000).contains(&batch_samples) {
+            let value = batch_samples.to_string();
+            let remedy = "write a number from 100000 to 100000000";
+            return Err(ConfigError::Value { key: "ingest.batch_samples", value, remedy });
+        }
+        Ok(Settings {
+            nats: NatsSettings {
+                url: self.nats.url.unwrap_or_else(|| "nats://127.0.0.1:4222".into()),
+                credentials_file: self.nats.credentials_file,
+                tls_ca_file: self.nats.tls_ca_file,
+            },
+            store: self.clickhouse.settle(EMBEDDED_URL)?,
+            http: self.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
+            state_dir: self.state_dir,
+            partitions,
+            batch_samples,
+            recover_timeout: Duration::from_secs(self.ingest.recover_timeout_s.unwrap_or(900)),
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! Roll-ups. A 10-second window of an agent is written from the collector's own reductions when
+//! every frame of it passed through this process, and selected from the raw rows otherwise: when it
+//! was begun before a restart, or when a frame came late. Coarser levels are selected from the level
+//! below. What is made is logged with the newest batch in it; whatever ClickHouse shows to be newer
+//! than its log entry is made again. So a crash at any point costs a window at most a second making.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::commit::{now_us, retry};
+use super::Context;
+use crate::handoff::{DirtyWindow, Level, RollupEntry};
+use crate::store::{rollup_columns, AgentWindow, Agents, NativeBlock, PartialWindows, StoreError};
+use crate::telemetry::Telemetry;
+
+/// Closed windows are written this often.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// A window no frame has touched for this long is closed, even when its agent fell silent.
+const IDLE: Duration = Duration::from_secs(20);
+/// Coarser levels are looked at this often.
+const COARSE_INTERVAL: Duration = Duration::from_secs(30);
+/// How far back the frequent look goes, and the rare one (every 40th, and the first).
+const NEAR_SECONDS: u32 = 3 * 3600;
+const FAR_SECONDS: u32 = 48 * 3600;
+/// Batches that may wait to be reduced.
+const QUEUE: usize = 8;
+
+/// A committed batch's partial windows.
+pub(super) struct Update {
+    pub batch: u64,
+    pub windows: PartialWindows,
+}
+
+/// One agent's share of one window on its way to the roll-up table.
+enum Share {
+    /// Complete as far as committed: every frame passed through here.
+    Own(AgentWindow),
+    /// To be selected from the raw rows; the newest batch that touched it.
+    Select(u64),
+}
+
+struct Windows {
+    context: Context,
+    partition: u16,
+    shares: BTreeMap<(u32, String), (Share, Instant)>,
+    /// Per agent: windows up to this one were begun elsewhere or are written already.
+    floor: HashMap<String, u32>,
+    /// Per agent: the newest window seen.
+    newest: HashMap<String, u32>,
+    version: u64,
+}
+
+/// Starts the task; it ends with the channel.
+pub(super) async fn start(
+    context: Context,
+    partition: u16,
+    stop: watch::Receiver<bool>,
+) -> Result<mpsc::Sender<Update>, StoreError> {
+    let agents = Agents::Partition { index: partition, count: context.partitions };
+    let mut floor = HashMap::new();
+    for (agent, last_us) in context.store.newest_samples(agents).await? {
+        floor.insert(agent, Level::TenSeconds.window_of((last_us / 1_000_000) as u32));
+    }
+    let (sender, updates) = mpsc::channel(QUEUE);
+    let mut windows =
+        Windows { context, partition, shares: BTreeMap::new(), floor, newest: HashMap::new(), version: 0 };
+    windows.find_dirty(FAR_SECONDS).await?;
+    tokio::spawn(windows.run(updates, stop));
+    Ok(sender)
+}
+
+impl Windows {
+    async fn run(mut self, mut updates: mpsc::Receiver<Update>, mut stop: watch::Receiver<bool>) {
+        let mut flush = tokio::time::interval(FLUSH_INTERVAL);
+        let mut coarse = tokio::time::interval(COARSE_INTERVAL);
+        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        coarse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = 0u32;
+        loop {
+            let outcome = tokio::select! {
+                update = updates.recv() => match update {
+                    Some(update) => { self.absorb(update); Ok(()) }
+                    None => return,
+                },
+                _ = flush.tick() => self.flush().await,
+                _ = coarse.tick() => {
+                    let far = if rounds.is_multiple_of(40) { FAR_SECONDS } else { NEAR_SECONDS };
+                    rounds += 1;
+                    self.coarse(far).await
+                }
+                _ = stop.changed() => return,
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%error, "a roll-up was not made; it is found and made again later");
+            }
+        }
+    }
+
+    /// Takes in what a batch added.
+    fn absorb(&mut self, update: Update) {
+        let now = Instant::now();
+        for ((agent, window), partial) in update.windows {
+            let late = self.floor.get(&agent).is_some_and(|floor| window <= *floor);
+            let newest = self.newest.entry(agent.clone()).or_insert(window);
+            *newest = window.max(*newest);
+            let fresh = if late { Share::Select(0) } else { Share::Own(AgentWindow::default()) };
+            let (share, touched) = self.shares.entry((window, agent)).or_insert((fresh, now));
+            *touched = now;
+            match share {
+                Share::Own(own) => own.absorb(partial, self.context.catalogue),
+                Share::Select(batch) => *batch = update.batch.max(*batch),
+            }
+        }
+    }
+
+    fn next_version(&mut self) -> u64 {
+        self.version = (now_us() as u64).max(self.version + 1);
+        self.version
+    }
+
+    /// Writes the windows that are over.
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let over: Vec<(u32, String)> = self
+            .shares
+            .iter()
+            .filter(|((window, agent), (_, touched))| {
+                let passed = self.newest.get(agent).is_none_or(|newest| newest > window);
+                let waits = now.duration_since(*touched);
+                (passed && waits >= FLUSH_INTERVAL / 2) || waits >= IDLE
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut own = Vec::new();
+        let mut select: BTreeMap<u32, Vec<(String, u64)>> = BTreeMap::new();
+        for key in over {
+            let Some((share, _)) = self.shares.remove(&key) else { continue };
+            let (window, agent) = key;
+            let floor = self.floor.entry(agent.clone()).or_insert(window);
+            *floor = window.max(*floor);
+            match share {
+                Share::Own(share) => own.push((agent, window, share)),
+                Share::Select(batch) => select.entry(window).or_default().push((agent, batch)),
+            }
+        }
+        if !own.is_empty() {
+            self.write(own).await?;
+        }
+        for (window, agents) in select {
+            self.select(Level::TenSeconds, DirtyWindow { window, agents }).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes windows from the reductions in memory: one block a family.
+    async fn write(&mut self, mut own: Vec<(String, u32, AgentWindow)>) -> Result<(), StoreError> {
+        own.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        let version = self.next_version();
+        for (index, family) in self.context.catalogue.families.iter().enumerate() {
+            let mut block = NativeBlock::new(&rollup_columns(family));
+            let mut rows = 0;
+            for (agent, window, share) in &own {
+                rows += share.write(index, family, agent, *window, version, &mut block);
+            }
+            if rows == 0 {
+                continue;
+            }
+            let table = format!("{}_{}", family.name, Level::TenSeconds.name());
+            let token = format!("{table}:{}:{version}", self.partition);
+            let body = block.finish();
+            retry(&self.context, &table, || self.context.store.insert_block(&table, &body, &token)).await?;
+        }
+        let mut log: BTreeMap<u32, Vec<(String, u64)>> = BTreeMap::new();
+        Telemetry::add(&self.context.telemetry.counters.windows_reduced, own.len() as u64);
+        for (agent, window, share) in own {
+            log.entry(window).or_default().push((agent, share.batch));
+        }
+        let entries: Vec<RollupEntry> = log
+            .into_iter()
+            .map(|(window, agents)| self.entry(Level::TenSeconds, window, version, agents))
+            .collect();
+        retry(&self.context, "the roll-up log", || self.context.store.log_rollups(&entries)).await
+    }
+
+    fn entry(&self, level: Level, window: u32, version: u64, agents: Vec<(String, u64)>) -> RollupEntry {
+        RollupEntry { level, partition: self.partition, window, version, agents }
+    }
+
+    /// Makes a window by SQL from the level below.
+    async fn select(&mut self, level: Level, dirty: DirtyWindow) -> Result<(), StoreError> {
+        let version = self.next_version();
+        let names: Vec<String> = dirty.agents.iter().map(|(agent, _)| agent.clone()).collect();
+        let store = &self.context.store;
+        for family in &self.context.catalogue.families {
+            retry(&self.context, &family.name, || {
+                store.make_rollup(family, level, dirty.window, &names, version)
+            })
+            .await?;
+        }
+        Telemetry::add(&self.context.telemetry.counters.windows_selected, 1);
+        let entries = [self.entry(level, dirty.window, version, dirty.agents)];
+        retry(&self.context, "the roll-up log", || store.log_rollups(&entries)).await
+    }
+
+    /// Finds 10-second windows that are newer in the ledger than in the log.
+    async fn find_dirty(&mut self, back: u32) -> Result<(), StoreError> {
+        let now = (now_us() / 1_000_000) as u32;
+        let (from, until) = (now.saturating_sub(back), now);
+        let dirty = self.context.store.dirty_windows(Level::TenSeconds, self.partition, from, until).await?;
+        let touched = Instant::now();
+        for found in dirty {
+            for (agent, batch) in found.agents {
+                let key = (found.window, agent);
+                let known = self.floor.get(&key.1).is_some_and(|floor| found.window <= *floor);
+                if known && !self.shares.contains_key(&key) {
+                    self.shares.insert(key, (Share::Select(batch), touched));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the coarser windows whose parts have changed, and looks for forgotten fine ones.
+    async fn coarse(&mut self, back: u32) -> Result<(), StoreError> {
+        self.find_dirty(back).await?;
+        for level in [Level::Minute, Level::Hour] {
+            let now = (now_us() / 1_000_000) as u32;
+            let until = now.saturating_sub(IDLE.as_secs() as u32 + 10);
+            let from = now.saturating_sub(back);
+            let dirty = self.context.store.dirty_windows(level, self.partition, from, until).await?;
+            for window in dirty {
+                self.select(level, window).await?;
+            }
+        }
+        Ok(())
+    }
+}

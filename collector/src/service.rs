@@ -1,0 +1,151 @@
+//! Starts the collector: HTTP first, so that health can be asked from the beginning, then the
+//! schema, then a line for every partition; and stops it in the reverse order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fettle_shared::catalogue::catalogue;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::{self, ApiState};
+use crate::config::Settings;
+use crate::health::Health;
+use crate::ingest::{self, IngestError};
+use crate::pipeline::{self, Context};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
+
+/// How often NATS and ClickHouse are asked how they are.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why the collector could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The HTTP address is taken or forbidden.
+    #[error("HTTP cannot listen on {address} ({cause}); give another --http address or stop what uses it")]
+    Listen {
+        /// Address.
+        address: SocketAddr,
+        /// Why.
+        cause: String,
+    },
+    /// The state directory cannot be made or is in use.
+    #[error("the state directory {path} cannot be used ({cause}); choose another with --state-dir")]
+    StateDir {
+        /// Path.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// NATS settings cannot be used.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// ClickHouse refused for good.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs until `stop` is set.
+pub async fn run(
+    settings: Settings,
+    supervisor: Option<PathBuf>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), ServiceError> {
+    let _lock = settings.state_dir.as_ref().map(lock).transpose()?;
+    let health = Arc::new(Health::new(supervisor));
+    let telemetry = Arc::new(Telemetry::default());
+    health.set("nats", false, "connecting");
+    health.clickhouse(false, "connecting");
+    health.set("schema", false, "waiting for ClickHouse");
+    let listener = TcpListener::bind(settings.http)
+        .await
+        .map_err(|e| ServiceError::Listen { address: settings.http, cause: e.to_string() })?;
+    tracing::info!(address = %settings.http, "HTTP listens");
+    let app = api::router(ApiState { health: health.clone(), telemetry: telemetry.clone() });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::error!(%error, "HTTP stopped");
+        }
+    });
+    let store = Store::connect(settings.store.clone(), catalogue())?;
+    let nats = ingest::connect(&settings.nats, "fettle-collector").await?;
+    tasks.spawn(probe(health.clone(), store.clone(), nats.clone()));
+    if !prepare(&store, &health, &mut stop).await? {
+        return Ok(());
+    }
+    let context = Context {
+        store,
+        nats,
+        catalogue: catalogue(),
+        telemetry,
+        health,
+        partitions: settings.partitions,
+        recover_timeout: settings.recover_timeout,
+        batch_samples: settings.batch_samples,
+    };
+    let mut lines = JoinSet::new();
+    for partition in 0..settings.partitions {
+        lines.spawn(pipeline::run(context.clone(), partition, stop.clone()));
+    }
+    while lines.join_next().await.is_some() {}
+    tasks.shutdown().await;
+    Ok(())
+}
+
+/// Waits for ClickHouse and brings the schema up; false when told to stop meanwhile.
+async fn prepare(
+    store: &Store,
+    health: &Health,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<bool, StoreError> {
+    loop {
+        match store.migrate().await {
+            Ok(()) => {
+                health.set("schema", true, "up to date");
+                return Ok(true);
+            }
+            Err(error) if error.is_retryable() => {
+                health.set("schema", false, &error.to_string());
+                tokio::select! {
+                    () = tokio::time::sleep(PROBE_INTERVAL / 5) => {}
+                    _ = stop.changed() => return Ok(false),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Keeps the health of NATS and ClickHouse fresh.
+async fn probe(health: Arc<Health>, store: Store, nats: async_nats::Client) {
+    loop {
+        let connected = nats.connection_state() == async_nats::connection::State::Connected;
+        health.set(
+            "nats",
+            connected,
+            if connected { "connected" } else { "away; frames wait at the agents" },
+        );
+        match store.ping().await {
+            Ok(version) => health.clickhouse(true, &version),
+            Err(error) => health.clickhouse(false, &error.to_string()),
+        }
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+}
+
+/// Two collectors on one state directory would own the same partitions: the second is refused.
+fn lock(dir: &PathBuf) -> Result<std::fs::File, ServiceError> {
+    let fail = |cause: String| ServiceError::StateDir { path: dir.clone(), cause };
+    std::fs::create_dir_all(dir).map_err(|e| fail(e.to_string()))?;
+    let file = std::fs::File::create(dir.join("lock")).map_err(|e| fail(e.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(fail("another collector runs there".into())),
+        Err(std::fs::TryLockError::Error(e)) => Err(fail(e.to_string())),
+    }
+}
