@@ -46,4 +46,10 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The system gave no thread.
+    #[error("could not start a thread ({source}); raise this user's limit of processes")]
+    Threads {
+        /// What the system said.
+        source: std::io::Error,
+    },
 }

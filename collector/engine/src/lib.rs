@@ -1,16 +1,45 @@
 //! The embedded ClickHouse: libchdb loaded at run time, answering ClickHouse's HTTP interface.
 //!
-//! One public verb: [`serve`]. Everything else is how it is done.
+//! One public verb: [`serve`]. A request goes `server` → `request` (what is asked) → `auth` (by whom)
+//! → `statement` on one of the `workers` (`guard`, `engine`, `input`, `output`) → `response`.
+//! `binding` alone calls the C interface.
 
+mod auth;
+mod binding;
+mod blocks;
+mod config;
+mod engine;
 mod errors;
+mod exception;
+mod form;
+mod guard;
+mod input;
+mod library;
+mod output;
+mod request;
+mod response;
+mod server;
 mod settings;
+mod sql;
+mod statement;
+mod workers;
 
 use std::future::Future;
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch, Semaphore};
 
 pub use errors::EngineError;
+pub use library::{find_library, library_version};
 pub use settings::{Ready, ServeSettings};
+
+use engine::Engine;
+use server::Server;
+use workers::Workers;
+
+/// Places kept for the writer's statements, beside the readers'.
+const WRITER_PLACES: usize = 4;
 
 /// Opens the engine on `settings.path` and answers HTTP on `settings.listen` until `shutdown`
 /// resolves; then finishes the statements that run (within the grace period) and closes.
@@ -25,7 +54,38 @@ pub async fn serve(
     ready: oneshot::Sender<Ready>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), EngineError> {
-    let _ = (settings, ready);
+    let library = find_library(settings.library.as_deref())?;
+    // The address first: a port in use is told before the engine has touched anything.
+    let listen_error = |source| EngineError::Listen { address: settings.listen, source };
+    let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let writer_password = auth::writer_password(&settings.writer_password_file)?;
+    let readers = settings.max_concurrent_queries.max(1);
+    let workers = Workers::start(readers + WRITER_PLACES)?;
+    let engine = Arc::new(open(&settings, &library).await?);
+    let told = Ready { address, version: engine.version.clone(), library };
+    let server = Arc::new(Server {
+        engine,
+        writer_password,
+        workers,
+        readers: Arc::new(Semaphore::new(readers)),
+        writers: Arc::new(Semaphore::new(WRITER_PLACES)),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(server::run(server, listener, settings.max_connections, stopped));
+    let _ = ready.send(told);
     shutdown.await;
+    let _ = stop.send(true);
+    if tokio::time::timeout(settings.shutdown_grace, running).await.is_err() {
+        tracing::warn!("statements still ran when the grace period ended");
+    }
     Ok(())
+}
+
+async fn open(settings: &ServeSettings, library: &std::path::Path) -> Result<Engine, EngineError> {
+    let (settings, library) = (settings.clone(), library.to_owned());
+    let path = settings.path.clone();
+    tokio::task::spawn_blocking(move || Engine::open(&settings, &library))
+        .await
+        .unwrap_or_else(|error| Err(EngineError::Open { path, reason: error.to_string() }))
 }

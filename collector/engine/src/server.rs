@@ -1,0 +1,289 @@
+//! The HTTP side: connections, routes, and the way of a query from its request to its response.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request as HttpRequest, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch, OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::{authenticate, User};
+use crate::engine::Engine;
+use crate::exception::{code, Exception};
+use crate::form;
+use crate::input::{Input, Pieces};
+use crate::output::{Ends, Output};
+use crate::request::Request;
+use crate::response::{self, Answer};
+use crate::statement::Statement;
+use crate::workers::Workers;
+
+/// Pieces of a body that wait between the socket and the engine.
+const PIECES_AHEAD: usize = 4;
+/// Longest wait for a request's head, and so the life of an idle connection.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// What every request needs.
+pub(crate) struct Server {
+    /// The open engine.
+    pub(crate) engine: Arc<Engine>,
+    /// The writer's password.
+    pub(crate) writer_password: String,
+    /// The threads that wait on the engine.
+    pub(crate) workers: Workers,
+    /// Places for readers' statements.
+    pub(crate) readers: Arc<Semaphore>,
+    /// Places for the writer's, apart, so that slow readers never hold up what is being stored.
+    pub(crate) writers: Arc<Semaphore>,
+}
+
+/// Accepts connections until `stop` turns true; then waits until those open have ended.
+pub(crate) async fn run(
+    server: Arc<Server>,
+    listener: TcpListener,
+    max_connections: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(max_connections.max(1)));
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                tokio::spawn(connection(Arc::clone(&server), stream, place, stop.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, for example: it passes, and spinning would not help.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    // Every connection holds a place until it ends.
+    let _ = places.acquire_many(u32::try_from(max_connections.max(1)).unwrap_or(u32::MAX)).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}
+
+async fn connection(
+    server: Arc<Server>,
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = hyper::service::service_fn(move |request| {
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(server.handle(request).await) }
+    });
+    let mut connection = std::pin::pin!(hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(1 << 20)
+        .serve_connection(TokioIo::new(stream), service));
+    let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stopped => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    drop(place);
+}
+
+impl Server {
+    async fn handle(self: Arc<Self>, request: HttpRequest<Incoming>) -> Response<Answer> {
+        match (request.method(), request.uri().path()) {
+            (_, "/ping") | (_, "/replicas_status") => response::text(StatusCode::OK, "Ok.\n"),
+            (&Method::GET | &Method::HEAD, "/") if request.uri().query().is_none() => {
+                response::text(StatusCode::OK, "Ok.\n")
+            }
+            (&Method::GET | &Method::HEAD | &Method::POST | &Method::PUT, "/" | "/query") => self.query(request).await,
+            (_, path) => response::text(
+                StatusCode::NOT_FOUND,
+                format!("There is no handle {path}\n\nUse / or /ping for health checks.\nUse POST / for queries.\n"),
+            ),
+        }
+    }
+
+    async fn query(self: Arc<Self>, http: HttpRequest<Incoming>) -> Response<Answer> {
+        let (head, body) = http.into_parts();
+        let mut request = Request::read(&head.method, &head.uri, &head.headers);
+        let query_id = request.query_id.take().unwrap_or_else(new_query_id);
+        let answered = match form::boundary(&head.headers) {
+            Some(boundary) => match form::read(&mut request, body, &boundary).await {
+                Ok(()) => self.run(request, None, &query_id).await,
+                Err(exception) => Err(exception),
+            },
+            None => self.run(request, Some(body), &query_id).await,
+        };
+        answered.unwrap_or_else(|exception| response::error(&self.engine, &query_id, &exception))
+    }
+
+    async fn run(
+        &self,
+        request: Request,
+        body: Option<Incoming>,
+        query_id: &str,
+    ) -> Result<Response<Answer>, Exception> {
+        let user = authenticate(&request.credentials, &self.writer_password)?;
+        let places = if user == User::Writer { &self.writers } else { &self.readers };
+        let place = Arc::clone(places).acquire_owned().await.map_err(|_| shutting_down())?;
+        let (head_sender, head) = oneshot::channel();
+        let (piece_sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let (body_sender, body_pieces) = mpsc::channel(PIECES_AHEAD);
+        let marker = self.engine.marker();
+        let tag = new_tag();
+        let watch = Watch::new(&self.engine, &marker);
+        let done = Arc::clone(&watch.done);
+        let encoding = request.encoding;
+        let input = Input::new(
+            Pieces::new(Handle::current(), body_pieces),
+            &request.content_encoding,
+            request.decompress,
+        )?;
+        let ends = Ends {
+            runtime: Handle::current(),
+            head: head_sender,
+            pieces: piece_sender,
+            tag: tag.clone(),
+            version: self.engine.version.clone(),
+        };
+        let output = Output::new(ends, encoding, request.wait_end);
+        let statement = Statement { engine: Arc::clone(&self.engine), user, request, input, marker };
+        self.workers.submit(move || {
+            statement.run(output);
+            done.store(true, Ordering::Release);
+            drop(place);
+        });
+        if let Some(body) = body {
+            forward(body, body_sender).await;
+        }
+        let head = head.await.map_err(|_| shutting_down())??;
+        let body = Answer::Streamed { pieces, _watch: Box::new(watch), broken: false };
+        Ok(response::result(&self.engine, query_id, &head, encoding.header(), &tag, body))
+    }
+}
+
+/// Sends a request's body to the statement; ends early when the statement wants no more of it.
+async fn forward(mut body: Incoming, sender: mpsc::Sender<io::Result<Bytes>>) {
+    if body.is_end_stream() {
+        return;
+    }
+    loop {
+        let piece = match body.frame().await {
+            None => return,
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Ok(data),
+                Err(_) => continue,
+            },
+            Some(Err(error)) => Err(io::Error::other(Exception::new(
+                code::NETWORK_ERROR,
+                "NETWORK_ERROR",
+                format_args!("The request's body broke off: {error}"),
+            ))),
+        };
+        let broken = piece.is_err();
+        if sender.send(piece).await.is_err() || broken {
+            return;
+        }
+    }
+}
+
+/// Cancels its statement when it is dropped before the statement has ended.
+struct Watch {
+    engine: Arc<Engine>,
+    marker: String,
+    done: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn new(engine: &Arc<Engine>, marker: &str) -> Self {
+        Self { engine: Arc::clone(engine), marker: marker.to_owned(), done: Arc::default() }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.done.load(Ordering::Acquire) {
+            return;
+        }
+        let (engine, marker, done) = (Arc::clone(&self.engine), self.marker.clone(), Arc::clone(&self.done));
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(cancel(engine, marker, done));
+        }
+    }
+}
+
+/// Asks again and again, because the statement may not have reached the engine yet.
+async fn cancel(engine: Arc<Engine>, marker: String, done: Arc<AtomicBool>) {
+    for pause_ms in [0, 10, 50, 200, 1000, 5000] {
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        if done.load(Ordering::Acquire) {
+            return;
+        }
+        let (engine, marker) = (Arc::clone(&engine), marker.clone());
+        let _ = tokio::task::spawn_blocking(move || engine.kill(&marker)).await;
+    }
+}
+
+fn shutting_down() -> Exception {
+    Exception::new(236, "ABORTED", "The server is shutting down")
+}
+
+/// An id in the shape of ClickHouse's own.
+fn new_query_id() -> String {
+    let (high, low) = (random(), random());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        0x8000 | (low >> 48) & 0x3fff,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+/// Sixteen letters that mark an error in a body.
+fn new_tag() -> String {
+    let mut bits = u128::from(random()) << 64 | u128::from(random());
+    (0..16)
+        .map(|_| {
+            let letter = b'a' + (bits % 26) as u8;
+            bits /= 26;
+            char::from(letter)
+        })
+        .collect()
+}
+
+/// Unpredictable enough for ids: the standard library's hash keys are random for each call.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
