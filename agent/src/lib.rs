@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The Fettle agent: samples one host, keeps every frame in a spool until ClickHouse has it, and
+//! publishes over NATS. `pipeline.rs` calls the rooms in order; `handoff.rs` names what passes
+//! between them.
+
+pub mod handoff;
+pub mod sample;
+pub mod spool;
