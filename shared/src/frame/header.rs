@@ -109,6 +109,14 @@ impl Header {
         self.flags & FLAG_DROPPED != 0
     }
 
+    /// Gives the sealed frame in `bytes` its place in the agent's spool: writes boot and sequence
+    /// number into its header. The payload does not know them, so it stays as it is.
+    pub fn renumber(bytes: &mut [u8], boot: u64, seq: u64) -> Result<Self, FrameError> {
+        let header = Self { boot, seq, ..Self::parse(bytes)? };
+        bytes[..Self::LEN].copy_from_slice(&header.write());
+        Ok(header)
+    }
+
     pub(super) fn write(&self) -> [u8; Self::LEN] {
         let mut out = [0u8; Self::LEN];
         out[0..4].copy_from_slice(&MAGIC);
