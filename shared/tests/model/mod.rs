@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod allocation;
+pub mod attack;
 pub mod envelope;
 pub mod golden;
 pub mod host;
