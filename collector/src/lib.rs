@@ -7,6 +7,7 @@ pub mod config;
 pub mod handoff;
 pub mod health;
 pub mod ingest;
+pub mod own;
 pub mod pipeline;
 pub mod service;
 pub mod store;

@@ -2,7 +2,7 @@
 //! schema, then a line for every partition; and stops it in the reverse order.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::api::{self, ApiState};
 use crate::config::Settings;
 use crate::health::Health;
 use crate::ingest::{self, IngestError};
+use crate::own;
 use crate::pipeline::{self, Context};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
@@ -78,12 +79,14 @@ pub async fn run(
     if !prepare(&store, &health, &mut stop).await? {
         return Ok(());
     }
+    tasks.spawn(own::report(store.clone(), telemetry.clone(), catalogue()));
     let context = Context {
         store,
         nats,
         catalogue: catalogue(),
         telemetry,
         health,
+        owner: owner(settings.state_dir.as_deref())?,
         partitions: settings.partitions,
         recover_timeout: settings.recover_timeout,
         batch_samples: settings.batch_samples,
@@ -135,6 +138,23 @@ async fn probe(health: Arc<Health>, store: Store, nats: async_nats::Client) {
             Err(error) => health.clickhouse(false, &error.to_string()),
         }
         tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+}
+
+/// This collector's name in leases: kept in the state directory, so that after a crash it may take
+/// its own partitions back at once; made up anew where there is none.
+fn owner(dir: Option<&Path>) -> Result<String, ServiceError> {
+    use std::hash::{BuildHasher, RandomState};
+    let fresh = format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1));
+    let Some(dir) = dir else { return Ok(fresh) };
+    let path = dir.join("owner");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.len() == fresh.len() => Ok(text),
+        _ => {
+            let fail = |e: std::io::Error| ServiceError::StateDir { path: dir.into(), cause: e.to_string() };
+            std::fs::write(&path, &fresh).map_err(fail)?;
+            Ok(fresh)
+        }
     }
 }
 

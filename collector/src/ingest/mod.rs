@@ -3,10 +3,12 @@
 
 mod admission;
 mod connect;
+mod lease;
 mod source;
 
 pub use admission::{Admission, Verdict};
 pub use connect::{connect, ensure_streams, NatsSettings};
+pub use lease::{Lease, LeaseView, LEASE_TIME};
 pub use source::{Arrival, Event, Receipt, Source};
 
 /// What can go wrong between NATS and the collector.

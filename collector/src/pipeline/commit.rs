@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::gather::Batch;
-use super::Context;
+use super::{PipelineError, Writer};
 use crate::handoff::{Intent, LedgerRow};
 use crate::store::{Assembled, PartialWindows, StoreError};
 use crate::telemetry::Telemetry;
@@ -39,9 +39,9 @@ pub(super) struct Committed {
 
 /// Commits what comes, in order, until the channel closes or ClickHouse refuses for good.
 pub(super) async fn run(
-    context: Context,
+    context: Writer,
     mut batches: mpsc::Receiver<Sealed>,
-    done: mpsc::Sender<Result<Committed, StoreError>>,
+    done: mpsc::Sender<Result<Committed, PipelineError>>,
 ) {
     while let Some(sealed) = batches.recv().await {
         let outcome = commit(&context, sealed).await;
@@ -53,7 +53,7 @@ pub(super) async fn run(
 }
 
 /// Writes one batch.
-pub(super) async fn commit(context: &Context, sealed: Sealed) -> Result<Committed, StoreError> {
+pub(super) async fn commit(context: &Writer, sealed: Sealed) -> Result<Committed, PipelineError> {
     let Sealed { intent, assembled, ledger, batch } = sealed;
     let number = intent.number;
     if !intent.frames.is_empty() {
@@ -76,7 +76,7 @@ pub(super) async fn commit(context: &Context, sealed: Sealed) -> Result<Committe
     Ok(Committed { number, ledger, windows, blocks, batch })
 }
 
-async fn insert(context: &Context, intent: &Intent, table: &str, body: &[Bytes]) -> Result<(), StoreError> {
+async fn insert(context: &Writer, intent: &Intent, table: &str, body: &[Bytes]) -> Result<(), PipelineError> {
     let token = intent.token(table);
     let started = Instant::now();
     retry(context, table, || context.store.insert_block(table, body, &token)).await?;
@@ -85,13 +85,14 @@ async fn insert(context: &Context, intent: &Intent, table: &str, body: &[Bytes])
 }
 
 /// Does it until it succeeds, with growing pauses; only a refusal for good comes back.
-pub(super) async fn retry<T, F, Fut>(context: &Context, what: &str, mut attempt: F) -> Result<T, StoreError>
+pub(super) async fn retry<T, F, Fut>(context: &Writer, what: &str, mut attempt: F) -> Result<T, PipelineError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StoreError>>,
 {
     let mut pause = FIRST_PAUSE;
     loop {
+        context.check()?;
         match attempt().await {
             Ok(value) => return Ok(value),
             Err(error) if error.is_retryable() => {
@@ -101,12 +102,12 @@ where
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-fn note(context: &Context, assembled: &Assembled, intent: &Intent) {
+fn note(context: &Writer, assembled: &Assembled, intent: &Intent) {
     let counters = &context.telemetry.counters;
     Telemetry::add(&counters.batches_stored, 1);
     Telemetry::add(&counters.frames_stored, intent.frames.len() as u64);

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::health::Health;
-use crate::ingest::{Admission, Event, Source};
+use crate::ingest::{Admission, Event, IngestError, Lease, LeaseView, Source, LEASE_TIME};
 use crate::store::{Agents, Store, StoreError};
 use crate::telemetry::Telemetry;
 
@@ -45,12 +45,28 @@ pub struct Context {
     pub telemetry: Arc<Telemetry>,
     /// What is ready.
     pub health: Arc<Health>,
+    /// Names this collector in leases, across restarts.
+    pub owner: String,
     /// How many partitions there are.
     pub partitions: u16,
     /// How long a restart waits for the frames of an unfinished batch.
     pub recover_timeout: Duration,
     /// Batches are closed early at this many samples, which bounds memory.
     pub batch_samples: u64,
+}
+
+/// Why a partition's line ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// ClickHouse refused for good.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// NATS cannot be used.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The lease ran out; another collector may own the partition now.
+    #[error("the lease of partition {0} ran out; this collector stops writing it and asks for it again")]
+    LeaseLost(u16),
 }
 
 /// Runs one partition until `stop` is set; begins again from what ClickHouse knows after a failure.
@@ -75,8 +91,22 @@ fn part(partition: u16) -> String {
 }
 
 /// Owns a partition: finishes what a crash left, then takes batch after batch.
-async fn own(context: &Context, partition: u16, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
+async fn own(
+    context: &Context,
+    partition: u16,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), PipelineError> {
+    let before = context.store.last_intent(partition).await?;
+    let recent = commit::now_us() - LEASE_TIME.as_micros() as i64;
+    let quiet = before.is_none_or(|intent| intent.created_us < recent);
+    context.health.set(&part(partition), false, "asking for the lease");
+    let lease = tokio::select! {
+        lease = Lease::acquire(context.nats.clone(), partition, &context.owner, quiet) => lease?,
+        _ = stop.changed() => return Ok(()),
+    };
+    let context = &Writer { context: context.clone(), partition, lease: lease.view() };
     let mut source = Source::new(context.nats.clone(), partition);
+    // Read again under the lease: only now can nobody else write another.
     let last = context.store.last_intent(partition).await?;
     let (mut number, mut fence) = (1, 1);
     let mut held = Vec::new();
@@ -115,9 +145,36 @@ async fn own(context: &Context, partition: u16, mut stop: watch::Receiver<bool>)
     line.run(stop).await
 }
 
+/// The context of a partition's owner: whoever writes holds one of these.
+#[derive(Debug, Clone)]
+struct Writer {
+    context: Context,
+    partition: u16,
+    lease: LeaseView,
+}
+
+impl std::ops::Deref for Writer {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl Writer {
+    /// Fails when the partition may belong to another by now.
+    fn check(&self) -> Result<(), PipelineError> {
+        if self.lease.is_valid() {
+            Ok(())
+        } else {
+            Err(PipelineError::LeaseLost(self.partition))
+        }
+    }
+}
+
 /// A partition's state while it is owned.
 struct Line {
-    context: Context,
+    context: Writer,
     partition: u16,
     source: Source,
     admission: Admission,
@@ -131,9 +188,9 @@ struct Line {
 }
 
 impl Line {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
         let (to_commit, commits) = mpsc::channel::<Sealed>(1);
-        let (done, mut committed) = mpsc::channel::<Result<Committed, StoreError>>(1);
+        let (done, mut committed) = mpsc::channel::<Result<Committed, PipelineError>>(1);
         let committer = tokio::spawn(commit::run(self.context.clone(), commits, done));
         let outcome = loop {
             let idle = self.spare.is_some();
@@ -147,6 +204,7 @@ impl Line {
                     None => break Ok(()),
                 },
                 _ = stop.changed() => break Ok(()),
+                () = self.context.lease.lost() => break Err(PipelineError::LeaseLost(self.partition)),
                 () = tokio::time::sleep_until(due), if idle && !self.batch.is_empty() => {
                     self.seal(&to_commit).await;
                 }
@@ -171,7 +229,7 @@ impl Line {
     async fn drain(
         &mut self,
         to_commit: &mpsc::Sender<Sealed>,
-        committed: &mut mpsc::Receiver<Result<Committed, StoreError>>,
+        committed: &mut mpsc::Receiver<Result<Committed, PipelineError>>,
     ) {
         let work = async {
             while self.spare.is_none() || !self.batch.is_empty() {

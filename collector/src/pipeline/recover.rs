@@ -10,10 +10,9 @@ use tokio::time::Instant;
 
 use super::commit::{commit, retry};
 use super::gather::Batch;
-use super::Context;
+use super::{PipelineError, Writer};
 use crate::handoff::{FrameEntry, Intent};
 use crate::ingest::{Arrival, Event, Source};
-use crate::store::StoreError;
 use crate::telemetry::Telemetry;
 
 use fettle_shared::frame::verify;
@@ -25,11 +24,11 @@ type Place = HashMap<(String, u64, u64), usize>;
 
 /// Finishes the intent. Gives the other messages that came meanwhile, or none when told to stop.
 pub(super) async fn finish(
-    context: &Context,
+    context: &Writer,
     source: &mut Source,
     intent: Intent,
     stop: &mut watch::Receiver<bool>,
-) -> Result<Option<Vec<Arrival>>, StoreError> {
+) -> Result<Option<Vec<Arrival>>, PipelineError> {
     tracing::info!(batch = intent.number, frames = intent.frames.len(), "finishing an interrupted batch");
     let place: Place =
         intent.frames.iter().enumerate().map(|(at, f)| ((f.agent.clone(), f.boot, f.seq), at)).collect();
@@ -71,11 +70,11 @@ fn position(place: &Place, intent: &Intent, bytes: &Bytes) -> Option<usize> {
 }
 
 async fn rebuild(
-    context: &Context,
+    context: &Writer,
     source: &Source,
     intent: Intent,
     found: Vec<Option<Arrival>>,
-) -> Result<(), StoreError> {
+) -> Result<(), PipelineError> {
     let mut batch = Batch::new(context.catalogue);
     for arrival in found.into_iter().flatten() {
         match batch.append(&arrival.bytes) {
@@ -95,10 +94,10 @@ async fn rebuild(
 /// Some frames did not come again in time. Whatever of them reached ClickHouse is deleted, so that
 /// they can be stored as new ones if they ever come; the others of the batch are finished.
 async fn give_up(
-    context: &Context,
+    context: &Writer,
     mut intent: Intent,
     found: &[Option<Arrival>],
-) -> Result<Intent, StoreError> {
+) -> Result<Intent, PipelineError> {
     let mut lost = Vec::new();
     let mut at = 0;
     intent.frames.retain(|frame| {

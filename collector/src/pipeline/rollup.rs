@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::commit::{now_us, retry};
-use super::Context;
+use super::{PipelineError, Writer};
 use crate::handoff::{DirtyWindow, Level, RollupEntry};
-use crate::store::{rollup_columns, AgentWindow, Agents, NativeBlock, PartialWindows, StoreError};
+use crate::store::{rollup_columns, AgentWindow, Agents, NativeBlock, PartialWindows};
 use crate::telemetry::Telemetry;
 
 /// Closed windows are written this often.
@@ -43,7 +43,7 @@ enum Share {
 }
 
 struct Windows {
-    context: Context,
+    context: Writer,
     partition: u16,
     shares: BTreeMap<(u32, String), (Share, Instant)>,
     /// Per agent: windows up to this one were begun elsewhere or are written already.
@@ -55,10 +55,10 @@ struct Windows {
 
 /// Starts the task; it ends with the channel.
 pub(super) async fn start(
-    context: Context,
+    context: Writer,
     partition: u16,
     stop: watch::Receiver<bool>,
-) -> Result<mpsc::Sender<Update>, StoreError> {
+) -> Result<mpsc::Sender<Update>, PipelineError> {
     let agents = Agents::Partition { index: partition, count: context.partitions };
     let mut floor = HashMap::new();
     for (agent, last_us) in context.store.newest_samples(agents).await? {
@@ -122,7 +122,7 @@ impl Windows {
     }
 
     /// Writes the windows that are over.
-    async fn flush(&mut self) -> Result<(), StoreError> {
+    async fn flush(&mut self) -> Result<(), PipelineError> {
         let now = Instant::now();
         let over: Vec<(u32, String)> = self
             .shares
@@ -156,7 +156,7 @@ impl Windows {
     }
 
     /// Writes windows from the reductions in memory: one block a family.
-    async fn write(&mut self, mut own: Vec<(String, u32, AgentWindow)>) -> Result<(), StoreError> {
+    async fn write(&mut self, mut own: Vec<(String, u32, AgentWindow)>) -> Result<(), PipelineError> {
         own.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         let version = self.next_version();
         for (index, family) in self.context.catalogue.families.iter().enumerate() {
@@ -190,7 +190,7 @@ impl Windows {
     }
 
     /// Makes a window by SQL from the level below.
-    async fn select(&mut self, level: Level, dirty: DirtyWindow) -> Result<(), StoreError> {
+    async fn select(&mut self, level: Level, dirty: DirtyWindow) -> Result<(), PipelineError> {
         let version = self.next_version();
         let names: Vec<String> = dirty.agents.iter().map(|(agent, _)| agent.clone()).collect();
         let store = &self.context.store;
@@ -206,7 +206,7 @@ impl Windows {
     }
 
     /// Finds 10-second windows that are newer in the ledger than in the log.
-    async fn find_dirty(&mut self, back: u32) -> Result<(), StoreError> {
+    async fn find_dirty(&mut self, back: u32) -> Result<(), PipelineError> {
         let now = (now_us() / 1_000_000) as u32;
         let (from, until) = (now.saturating_sub(back), now);
         let dirty = self.context.store.dirty_windows(Level::TenSeconds, self.partition, from, until).await?;
@@ -224,7 +224,7 @@ impl Windows {
     }
 
     /// Makes the coarser windows whose parts have changed, and looks for forgotten fine ones.
-    async fn coarse(&mut self, back: u32) -> Result<(), StoreError> {
+    async fn coarse(&mut self, back: u32) -> Result<(), PipelineError> {
         self.find_dirty(back).await?;
         for level in [Level::Minute, Level::Hour] {
             let now = (now_us() / 1_000_000) as u32;
