@@ -83,7 +83,8 @@ impl Budget {
             self.calm = 0.0;
         } else {
             self.over = 0.0;
-            self.calm = if self.used_percent < CALM_SHARE * self.limit_percent { self.calm + weight } else { 0.0 };
+            self.calm =
+                if self.used_percent < CALM_SHARE * self.limit_percent { self.calm + weight } else { 0.0 };
         }
         if self.over >= OVER_SECONDS - 0.5 {
             self.mode = self.mode.down();

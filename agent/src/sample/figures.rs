@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::GapCause;
+
 macro_rules! figures {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         /// Counters and gauges of one agent. Relaxed atomics: each number stands for itself.
@@ -114,6 +116,22 @@ figures! {
     last_seq,
     /// Highest sequence number confirmed as stored in this boot. Written by the publisher.
     stored_seq,
+}
+
+impl Figures {
+    /// The counter of one cause of gaps.
+    pub fn gap(&self, cause: GapCause) -> &Figure {
+        match cause {
+            GapCause::Vanished => &self.gaps_vanished,
+            GapCause::Denied => &self.gaps_denied,
+            GapCause::Absent => &self.gaps_absent,
+            GapCause::Failed => &self.gaps_failed,
+            GapCause::Malformed => &self.gaps_malformed,
+            GapCause::TooManyFiles => &self.gaps_too_many_files,
+            GapCause::Late => &self.gaps_late,
+            GapCause::Overflow => &self.gaps_overflow,
+        }
+    }
 }
 
 /// One number that any thread may read.
