@@ -5,3 +5,4 @@
 pub mod handoff;
 pub mod sample;
 pub mod spool;
+pub mod publish;

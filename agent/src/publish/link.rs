@@ -1,0 +1,125 @@
+//! The connection to NATS. It is made in the background and made again for as long as it takes;
+//! what happens to it comes out of a channel.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Credentials, NatsSettings, PublishError};
+
+/// Longest pause between two attempts to connect.
+const LONGEST_DELAY_MS: u64 = 5_000;
+/// Events that may wait; more than a few never do.
+const EVENTS: usize = 64;
+
+/// What happened to the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LinkEvent {
+    /// It is there.
+    Up,
+    /// It is gone.
+    Down,
+    /// Something worth knowing: a refusal by the server, most often.
+    Trouble(String),
+}
+
+/// Begins to connect; returns at once.
+pub(super) async fn connect(
+    settings: &NatsSettings,
+    agent: &str,
+) -> Result<(Client, mpsc::Receiver<LinkEvent>), PublishError> {
+    let (sender, events) = mpsc::channel(EVENTS);
+    let name = format!("fettle-agent {agent}");
+    let seed = agent.to_owned();
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .subscription_capacity(1024)
+        .client_capacity(128)
+        .read_buffer_capacity(8 << 10)
+        .ping_interval(Duration::from_secs(15))
+        .reconnect_delay_callback(move |attempt| delay(&seed, attempt))
+        .event_callback(move |event| {
+            let sender = sender.clone();
+            async move {
+                let event = match event {
+                    Event::Connected => LinkEvent::Up,
+                    Event::Disconnected | Event::Closed => LinkEvent::Down,
+                    other => LinkEvent::Trouble(other.to_string()),
+                };
+                // The two that matter must arrive; the others may be lost in a flood.
+                if matches!(event, LinkEvent::Trouble(_)) {
+                    let _ = sender.try_send(event);
+                } else {
+                    let _ = sender.send(event).await;
+                }
+            }
+        });
+    options = authenticate(options, &settings.credentials).await?;
+    if settings.tls {
+        options = options.require_tls(true);
+    }
+    if let Some(path) = &settings.tls_ca_file {
+        options = options.add_root_certificates(path.clone()).require_tls(true);
+    }
+    if let Some((certificate, key)) = &settings.tls_identity {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    let client = options
+        .connect(settings.urls.as_slice())
+        .await
+        .map_err(|error| PublishError::Connect { url: settings.urls.join(", "), cause: error.to_string() })?;
+    Ok((client, events))
+}
+
+/// Doubles from 100 ms to 5 s, each agent a little different, so that a fleet does not come back in step.
+fn delay(agent: &str, attempt: usize) -> Duration {
+    let base = (100u64 << attempt.saturating_sub(1).min(6)).min(LONGEST_DELAY_MS);
+    let spread = xxh3_64_with_seed(agent.as_bytes(), attempt as u64) % base.max(1);
+    Duration::from_millis(if attempt <= 1 { 0 } else { base / 2 + spread / 2 })
+}
+
+async fn authenticate(
+    options: ConnectOptions,
+    credentials: &Credentials,
+) -> Result<ConnectOptions, PublishError> {
+    Ok(match credentials {
+        Credentials::None => options,
+        Credentials::File(path) => options.credentials_file(path).await.map_err(|cause| {
+            let (what, key) = ("NATS credentials", "credentials_file");
+            PublishError::Credentials { what, key, path: path.clone(), cause: cause.to_string() }
+        })?,
+        Credentials::NkeyFile(path) => options.nkey(secret(path, "an nkey seed", "nkey_file")?),
+        Credentials::User { name, password_file } => {
+            options.user_and_password(name.clone(), secret(password_file, "the password", "password_file")?)
+        }
+    })
+}
+
+fn secret(path: &Path, what: &'static str, key: &'static str) -> Result<String, PublishError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim_end().to_owned()),
+        Err(cause) => {
+            Err(PublishError::Credentials { what, key, path: path.to_owned(), cause: cause.to_string() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_and_differ() {
+        assert_eq!(delay("a", 1), Duration::ZERO);
+        for attempt in 2..200 {
+            let delay = delay("a", attempt);
+            assert!(delay >= Duration::from_millis(100) && delay <= Duration::from_secs(5), "{delay:?}");
+        }
+        assert_ne!(delay("a", 9), delay("b", 9));
+    }
+}
