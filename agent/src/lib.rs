@@ -6,3 +6,4 @@ pub mod handoff;
 pub mod sample;
 pub mod spool;
 pub mod publish;
+pub mod config;

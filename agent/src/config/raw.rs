@@ -1,0 +1,104 @@
+//! The file as it is written: every key optional, unknown ones refused by name and line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::units::{Percent, Size, Span};
+use super::ConfigError;
+
+type Value<T> = Option<Spanned<T>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub agent: Value<String>,
+    pub nats: RawNats,
+    pub spool: RawSpool,
+    pub sample: RawSample,
+    pub log: RawLog,
+    pub metrics: RawMetrics,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawNats {
+    pub url: Value<String>,
+    pub partitions: Value<i64>,
+    pub credentials_file: Value<PathBuf>,
+    pub nkey_file: Value<PathBuf>,
+    pub user: Value<String>,
+    pub password_file: Value<PathBuf>,
+    pub tls: Value<bool>,
+    pub tls_ca_file: Value<PathBuf>,
+    pub tls_cert_file: Value<PathBuf>,
+    pub tls_key_file: Value<PathBuf>,
+    pub window: Value<i64>,
+    pub ack_timeout: Value<Span>,
+    pub resend_after: Value<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSpool {
+    pub dir: Value<PathBuf>,
+    pub quota: Value<Size>,
+    pub segment: Value<Size>,
+    pub memory: Value<Size>,
+    pub durability: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSample {
+    pub target_rate: Value<f64>,
+    pub cpu_budget: Value<Percent>,
+    pub max_open_files: Value<i64>,
+    pub discovery_interval: Value<Span>,
+    pub rediscover_interval: Value<Span>,
+    pub families: BTreeMap<Spanned<String>, RawFamily>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawFamily {
+    pub enabled: Option<bool>,
+    pub interval: Value<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub format: Value<String>,
+    pub level: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMetrics {
+    pub listen: Value<String>,
+}
+
+/// Reads the text.
+pub(super) fn read(path: &Path, text: &str) -> Result<Raw, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        let message = error.message().trim_end_matches('.').replace('\n', ", ");
+        let problem = match message.strip_prefix("unknown field ") {
+            Some(rest) => {
+                let (key, known) = rest.split_once(", expected ").unwrap_or((rest, "another"));
+                let known = known.trim_start_matches("one of ");
+                format!("there is no key {key} here; the keys are {known}")
+            }
+            None => format!("{message}; correct it"),
+        };
+        ConfigError::At { path: path.to_owned(), line, problem }
+    })
+}
+
+/// The line, from 1, that byte `at` of `text` is on.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+}

@@ -1,0 +1,289 @@
+//! From raw to settled: defaults, bounds, and what belongs together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fettle_shared::catalogue::catalogue;
+use fettle_shared::subjects::{agent_name_from, is_agent_name};
+use toml::Spanned;
+
+use super::raw::{line_of, Raw, RawLog, RawNats, RawSample, RawSpool};
+use super::units::{show_bytes, show_duration, Span};
+use super::{ConfigError, Host, LogFormat, LogSettings, Overrides, Settings};
+use crate::publish::{Credentials, NatsSettings};
+use crate::sample::{FamilyOverride, SamplerSettings};
+use crate::spool::{Durability, SpoolSettings};
+
+const DEFAULT_NATS: &str = "nats://127.0.0.1:4222";
+const DEFAULT_METRICS: &str = "127.0.0.1:8061";
+/// Descriptors left for everything but the sampler: the spool, sockets, logs.
+const OTHER_FILES: usize = 64;
+
+/// The file, for messages.
+pub(super) struct Source<'a> {
+    pub path: &'a Path,
+    pub text: &'a str,
+}
+
+type Checked<T> = Result<T, ConfigError>;
+
+impl Source<'_> {
+    fn wrong<T, V>(&self, at: &Spanned<V>, problem: impl Into<String>) -> Checked<T> {
+        let line = line_of(self.text, at.span().start);
+        Err(ConfigError::At { path: self.path.to_owned(), line, problem: problem.into() })
+    }
+
+    fn integer(&self, name: &str, raw: Option<&Spanned<i64>>, default: i64, min: i64, max: i64) -> Checked<i64> {
+        match raw {
+            Some(value) if !(min..=max).contains(value.get_ref()) => {
+                self.wrong(value, format!("{name} is {}; write a number from {min} to {max}", value.get_ref()))
+            }
+            other => Ok(other.map_or(default, |value| *value.get_ref())),
+        }
+    }
+
+    fn span(
+        &self,
+        name: &str,
+        raw: Option<&Spanned<Span>>,
+        default: Duration,
+        (min, max): (Duration, Duration),
+    ) -> Checked<Duration> {
+        let Some(value) = raw else { return Ok(default) };
+        let Span(span) = *value.get_ref();
+        if span < min || span > max {
+            let (span, min, max) = (show_duration(span), show_duration(min), show_duration(max));
+            return self.wrong(value, format!("{name} is {span}; write a duration from {min} to {max}"));
+        }
+        Ok(span)
+    }
+}
+
+/// Settles a configuration.
+pub(super) fn settle(
+    source: &Source<'_>,
+    raw: Raw,
+    overrides: &Overrides,
+    host: &Host,
+) -> Checked<Settings> {
+    Ok(Settings {
+        agent: agent(source, raw.agent.as_ref(), overrides, host)?,
+        nats: nats(source, raw.nats, overrides)?,
+        spool: spool(source, raw.spool, overrides, host)?,
+        sample: sample(source, raw.sample, host)?,
+        log: log(source, raw.log)?,
+        metrics: metrics(source, raw.metrics.listen.as_ref(), overrides)?,
+    })
+}
+
+fn agent(source: &Source<'_>, raw: Option<&Spanned<String>>, overrides: &Overrides, host: &Host) -> Checked<String> {
+    let advice = |name: &str| format!("{name:?} cannot be an agent's name; use 1 to 64 of A-Z a-z 0-9 _ -");
+    match (&overrides.agent, raw) {
+        (Some(name), _) if !is_agent_name(name) => {
+            Err(ConfigError::Flag { flag: "--agent", problem: advice(name) })
+        }
+        (Some(name), _) => Ok(name.clone()),
+        (None, Some(name)) if !is_agent_name(name.get_ref()) => source.wrong(name, advice(name.get_ref())),
+        (None, Some(name)) => Ok(name.get_ref().clone()),
+        (None, None) => Ok(agent_name_from(&host.name)),
+    }
+}
+
+fn urls(text: &str) -> Result<Vec<String>, String> {
+    let urls: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
+    for url in &urls {
+        let rest = ["nats://", "tls://", "ws://", "wss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        let host = rest.unwrap_or(url);
+        let known = rest.is_some() || !url.contains("://");
+        if host.is_empty() || !known || host.contains([' ', '/']) {
+            return Err(format!("{url:?} is not a NATS address; write nats://host:4222 or tls://host:4222"));
+        }
+    }
+    Ok(urls)
+}
+
+fn nats(source: &Source<'_>, raw: RawNats, overrides: &Overrides) -> Checked<NatsSettings> {
+    let second = Duration::from_secs(1);
+    let urls = match (&overrides.nats, &raw.url) {
+        (Some(text), _) => urls(text).map_err(|problem| ConfigError::Flag { flag: "--nats", problem })?,
+        (None, Some(text)) => urls(text.get_ref()).or_else(|problem| source.wrong(text, problem))?,
+        (None, None) => vec![DEFAULT_NATS.to_owned()],
+    };
+    let tls_identity = match (raw.tls_cert_file.as_ref(), raw.tls_key_file.as_ref()) {
+        (Some(cert), Some(key)) => Some((cert.get_ref().clone(), key.get_ref().clone())),
+        (None, None) => None,
+        (Some(one), None) => return source.wrong(one, "tls_cert_file needs tls_key_file beside it; add it"),
+        (None, Some(one)) => return source.wrong(one, "tls_key_file needs tls_cert_file beside it; add it"),
+    };
+    Ok(NatsSettings {
+        urls,
+        partitions: source.integer("partitions", raw.partitions.as_ref(), 1, 1, 1024)? as u16,
+        window: source.integer("window", raw.window.as_ref(), 64, 1, 1024)? as usize,
+        ack_timeout: source.span("ack_timeout", raw.ack_timeout.as_ref(), 5 * second, (second, 60 * second))?,
+        resend_after: source.span(
+            "resend_after",
+            raw.resend_after.as_ref(),
+            10 * second,
+            (second, 3600 * second),
+        )?,
+        tls: raw.tls.as_ref().is_some_and(|tls| *tls.get_ref()),
+        tls_ca_file: raw.tls_ca_file.as_ref().map(|path| path.get_ref().clone()),
+        tls_identity,
+        credentials: credentials(source, raw)?,
+    })
+}
+
+fn credentials(source: &Source<'_>, raw: RawNats) -> Checked<Credentials> {
+    let one = "only one of credentials_file, nkey_file and user says who the agent is; remove the others";
+    let settled = match (raw.credentials_file, raw.nkey_file, raw.user) {
+        (None, None, None) => Credentials::None,
+        (Some(path), None, None) => Credentials::File(path.into_inner()),
+        (None, Some(path), None) => Credentials::NkeyFile(path.into_inner()),
+        (None, None, Some(name)) => {
+            let Some(password) = raw.password_file else {
+                return source.wrong(&name, "user needs password_file beside it; add it");
+            };
+            return Ok(Credentials::User {
+                name: name.into_inner(),
+                password_file: password.into_inner(),
+            });
+        }
+        (_, Some(second), _) => return source.wrong(&second, one),
+        (_, _, Some(second)) => return source.wrong(&second, one),
+    };
+    match raw.password_file {
+        Some(password) => source.wrong(&password, "password_file needs user beside it; add it"),
+        None => Ok(settled),
+    }
+}
+
+fn spool(source: &Source<'_>, raw: RawSpool, overrides: &Overrides, host: &Host) -> Checked<SpoolSettings> {
+    let size = |name: &str, raw: Option<&Spanned<super::units::Size>>, default: u64, min: u64, max: u64| {
+        let Some(value) = raw else { return Ok(default) };
+        let bytes = value.get_ref().0;
+        if (min..=max).contains(&bytes) {
+            return Ok(bytes);
+        }
+        let (bytes, min, max) = (show_bytes(bytes), show_bytes(min), show_bytes(max));
+        source.wrong(value, format!("{name} is {bytes}; write a size from {min} to {max}"))
+    };
+    let dir: Option<PathBuf> =
+        overrides.spool.clone().or_else(|| raw.dir.as_ref().map(|dir| dir.get_ref().clone()));
+    let durability = match &raw.durability {
+        None => Durability::Process,
+        Some(word) => match word.get_ref().as_str() {
+            "process" => Durability::Process,
+            "power" => Durability::Power,
+            other => {
+                return source.wrong(word, format!("durability is {other:?}; write \"process\" or \"power\""))
+            }
+        },
+    };
+    Ok(SpoolSettings {
+        dir: dir.unwrap_or_else(|| host.state_dir.join("fettle-agent/spool")),
+        quota: size("quota", raw.quota.as_ref(), 1 << 30, 1 << 20, 1 << 50)?,
+        segment: size("segment", raw.segment.as_ref(), 4 << 20, 64 << 10, 256 << 20)?,
+        memory: size("memory", raw.memory.as_ref(), 8 << 20, 1 << 20, 1 << 30)? as usize,
+        durability,
+    })
+}
+
+fn sample(source: &Source<'_>, raw: RawSample, host: &Host) -> Checked<SamplerSettings> {
+    let defaults = SamplerSettings::default();
+    let (ms, hour) = (Duration::from_millis(1), Duration::from_secs(3600));
+    let target_rate = match &raw.target_rate {
+        Some(rate) if !(1.0..=1e7).contains(rate.get_ref()) => {
+            let problem = format!("target_rate is {}; write metrics per second, 1 to 10000000", rate.get_ref());
+            return source.wrong(rate, problem);
+        }
+        other => other.as_ref().map_or(defaults.target_rate, |rate| *rate.get_ref()),
+    };
+    let cpu_budget_percent = match &raw.cpu_budget {
+        Some(share) if !(0.01..=100.0).contains(&share.get_ref().0) => {
+            let problem =
+                format!("cpu_budget is {}%; write a share of one core, 0.01% to 100%", share.get_ref().0);
+            return source.wrong(share, problem);
+        }
+        other => other.as_ref().map_or(defaults.cpu_budget_percent, |share| share.get_ref().0),
+    };
+    let mut families = BTreeMap::new();
+    for (name, family) in raw.families {
+        if catalogue().family(name.get_ref()).is_none() {
+            let known: Vec<&str> = catalogue().families.iter().map(|family| family.name.as_str()).collect();
+            let problem = format!("there is no family {:?}; there are {}", name.get_ref(), known.join(", "));
+            return source.wrong(&name, problem);
+        }
+        let interval = match &family.interval {
+            Some(_) => Some(source.span("interval", family.interval.as_ref(), ms, (10 * ms, hour))?),
+            None => None,
+        };
+        families.insert(name.into_inner(), FamilyOverride { enabled: family.enabled, interval });
+    }
+    let most_files = host.open_files.saturating_sub(OTHER_FILES).max(16);
+    let max_open_files = source.integer(
+        "max_open_files",
+        raw.max_open_files.as_ref(),
+        defaults.max_open_files.min(most_files) as i64,
+        16,
+        most_files as i64,
+    )? as usize;
+    Ok(SamplerSettings {
+        families,
+        max_open_files,
+        target_rate,
+        cpu_budget_percent,
+        discovery_interval: source.span(
+            "discovery_interval",
+            raw.discovery_interval.as_ref(),
+            defaults.discovery_interval,
+            (10 * ms, hour),
+        )?,
+        rediscover_interval: source.span(
+            "rediscover_interval",
+            raw.rediscover_interval.as_ref(),
+            defaults.rediscover_interval,
+            (100 * ms, hour),
+        )?,
+        ..defaults
+    })
+}
+
+fn log(source: &Source<'_>, raw: RawLog) -> Checked<LogSettings> {
+    let format = match &raw.format {
+        None => LogFormat::Human,
+        Some(word) => match word.get_ref().as_str() {
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            other => return source.wrong(word, format!("format is {other:?}; write \"human\" or \"json\"")),
+        },
+    };
+    let level = match &raw.level {
+        Some(level) if level.get_ref().parse::<tracing_subscriber::EnvFilter>().is_err() => {
+            let problem = format!("level is {:?}; write error, warn, info, debug or trace", level.get_ref());
+            return source.wrong(level, problem);
+        }
+        Some(level) => level.get_ref().clone(),
+        None => "info".into(),
+    };
+    Ok(LogSettings { format, level })
+}
+
+fn metrics(
+    source: &Source<'_>,
+    raw: Option<&Spanned<String>>,
+    overrides: &Overrides,
+) -> Checked<Option<SocketAddr>> {
+    let read = |text: &str| match text {
+        "off" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            format!("{text:?} is not an address to listen on; write {DEFAULT_METRICS:?} or \"off\"")
+        }),
+    };
+    match (&overrides.metrics, raw) {
+        (Some(text), _) => read(text).map_err(|problem| ConfigError::Flag { flag: "--metrics", problem }),
+        (None, Some(text)) => read(text.get_ref()).or_else(|problem| source.wrong(text, problem)),
+        (None, None) => Ok(DEFAULT_METRICS.parse().ok()),
+    }
+}
