@@ -1,6 +1,6 @@
 //! The store's configuration: raw as the file says it, settled as the store uses it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,7 +16,7 @@ pub struct RawStoreConfig {
     /// User to sign in as.
     pub user: Option<String>,
     /// Password; `password_file` is the better place.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// File that holds the password and nothing else.
     pub password_file: Option<PathBuf>,
     /// Database of all tables.
@@ -29,6 +29,17 @@ pub struct RawStoreConfig {
     pub ttl: RawTtl,
     /// Longest one request may take, in seconds.
     pub timeout_s: Option<u64>,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// `[clickhouse.ttl]`: whole numbers with a unit: `24h`, `7d`.
@@ -55,7 +66,7 @@ pub struct StoreSettings {
     /// User, if any.
     pub user: Option<String>,
     /// Password, if any.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// Database of all tables.
     pub database: String,
     /// Cluster, if any.
@@ -129,7 +140,155 @@ impl RawStoreConfig {
     /// # Errors
     /// [`StoreError::Config`] with the key and the remedy.
     pub fn settle(self, embedded_url: &str) -> Result<StoreSettings, StoreError> {
-        let _ = embedded_url;
-        Err(StoreError::Config { key: "clickhouse".into(), cause: "not yet built".into() })
+        let url = self.url.unwrap_or_else(|| embedded_url.to_owned());
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(wrong("url", format!("{url:?} does not begin with http:// or https://")));
+        }
+        let password = match (self.password, self.password_file) {
+            (Some(_), Some(_)) => {
+                return Err(wrong("password", "it stands beside password_file; keep one of them"));
+            }
+            (password, None) => password,
+            (None, Some(path)) => Some(read_password(&path)?),
+        };
+        if password.is_some() && self.user.is_none() {
+            return Err(wrong("user", "a password is given and no user; name the user"));
+        }
+        let durability = match self.durability.as_deref() {
+            None | Some("process") => Durability::Process,
+            Some("power") => Durability::Power,
+            Some(other) => {
+                return Err(wrong("durability", format!("{other:?} is neither \"process\" nor \"power\"")));
+            }
+        };
+        let timeout = match self.timeout_s {
+            Some(0) => return Err(wrong("timeout_s", "0 leaves no time; write at least 1")),
+            Some(seconds) => Duration::from_secs(seconds),
+            None => Duration::from_secs(60),
+        };
+        Ok(StoreSettings {
+            url: url.trim_end_matches('/').to_owned(),
+            user: self.user,
+            password,
+            database: name("database", self.database)?.unwrap_or_else(|| "fettle".into()),
+            cluster: name("cluster", self.cluster)?,
+            durability,
+            ttl: self.ttl.settle()?,
+            timeout,
+        })
+    }
+}
+
+impl RawTtl {
+    fn settle(&self) -> Result<Ttl, StoreError> {
+        let or = |key: &str, text: &Option<String>, default: Duration| match text {
+            None => Ok(default),
+            Some(text) => span(text).ok_or_else(|| {
+                wrong(
+                    &format!("ttl.{key}"),
+                    format!("{text:?} is not a span from 1h to 10000d, such as \"24h\""),
+                )
+            }),
+        };
+        let defaults = Ttl::default();
+        let ttl = Ttl {
+            raw: or("raw", &self.raw, defaults.raw)?,
+            ten_seconds: or("ten_seconds", &self.ten_seconds, defaults.ten_seconds)?,
+            minute: or("minute", &self.minute, defaults.minute)?,
+            hour: or("hour", &self.hour, defaults.hour)?,
+            ledger: or("ledger", &self.ledger, defaults.ledger)?,
+        };
+        if ttl.ledger < Duration::from_secs(2 * DAY) || ttl.ledger < ttl.raw {
+            return Err(wrong("ttl.ledger", "it must be at least 2d and no shorter than ttl.raw"));
+        }
+        Ok(ttl)
+    }
+}
+
+fn wrong(key: &str, cause: impl Into<String>) -> StoreError {
+    StoreError::Config { key: key.into(), cause: cause.into() }
+}
+
+/// A database or cluster name: the usual letters only, so that it reads the same everywhere.
+fn name(key: &str, value: Option<String>) -> Result<Option<String>, StoreError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match value {
+        Some(text) if text.is_empty() || !text.chars().all(plain) => {
+            Err(wrong(key, format!("{text:?} is not a name of letters, digits, _ and -")))
+        }
+        other => Ok(other),
+    }
+}
+
+fn read_password(path: &Path) -> Result<Secret, StoreError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        wrong("password_file", format!("{} cannot be read ({error}); check path and rights", path.display()))
+    })?;
+    Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// `24h`, `7d`, `90m`: at least an hour, at most 10,000 days.
+fn span(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit = match unit {
+        "m" => 60,
+        "h" => HOUR,
+        "d" => DAY,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (HOUR..=10_000 * DAY).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(text: &str) -> Result<StoreSettings, String> {
+        let raw: RawStoreConfig = toml::from_str(text).map_err(|e| e.to_string())?;
+        raw.settle("http://127.0.0.1:8123").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn nothing_said_means_the_engine_that_comes_along() {
+        assert_eq!(settle("").unwrap(), StoreSettings::new("http://127.0.0.1:8123"));
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let text = r#"
+            url = "https://ch.example:8443/"
+            user = "u"
+            password = "p"
+            database = "metrics"
+            cluster = "main"
+            durability = "power"
+            timeout_s = 5
+            ttl = { raw = "48h", ten_seconds = "14d", ledger = "60d" }
+        "#;
+        let settings = settle(text).unwrap();
+        assert_eq!(settings.url, "https://ch.example:8443");
+        assert_eq!(settings.ttl.raw, Duration::from_secs(48 * HOUR));
+        assert_eq!(settings.ttl.minute, Ttl::default().minute);
+        assert_eq!(settings.durability, Durability::Power);
+        assert!(!format!("{settings:?}").contains("\"p\""), "the password is not printed");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_key() {
+        for (text, words) in [
+            ("urll = 1", "urll"),
+            ("url = \"tcp://x\"", "clickhouse.url"),
+            ("password = \"x\"", "clickhouse.user"),
+            ("database = \"a b\"", "clickhouse.database"),
+            ("ttl = { raw = \"5 years\" }", "clickhouse.ttl.raw"),
+            ("ttl = { raw = \"90d\" }", "clickhouse.ttl.ledger"),
+            ("durability = \"none\"", "clickhouse.durability"),
+            ("timeout_s = 0", "clickhouse.timeout_s"),
+            ("user = \"u\"\npassword_file = \"/nowhere/at/all\"", "clickhouse.password_file"),
+        ] {
+            let error = settle(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
     }
 }

@@ -7,99 +7,39 @@
 //! drops the blocks it has.
 
 mod assemble;
-mod bookkeeping;
+mod client;
 mod config;
+mod ddl;
+mod error;
+mod ledger;
+mod ledger_schema;
+mod migrate;
 mod native;
+mod own_rows;
+mod rollup;
+mod rollup_log;
+mod schema;
+mod views;
 mod windows;
 
 pub use crate::handoff::{
     DirtyWindow, FrameEntry, Intent, LedgerRow, LedgerStatus, Level, RollupEntry, Watermark,
 };
 pub use assemble::{Assembled, Assembler};
-pub use config::{Durability, RawStoreConfig, RawTtl, StoreSettings, Ttl};
+pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl};
+pub use error::StoreError;
+pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
+pub use schema::{raw_columns, rollup_columns};
 pub use windows::{AgentWindow, PartialWindows};
 
 use bytes::Bytes;
-use fettle_shared::catalogue::{Catalogue, Family};
+use fettle_shared::catalogue::Catalogue;
+use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
-/// What can go wrong in the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A configuration value is wrong.
-    #[error("clickhouse.{key}: {cause}")]
-    Config {
-        /// Key below `[clickhouse]`.
-        key: String,
-        /// What is wrong and what to write instead.
-        cause: String,
-    },
-    /// ClickHouse cannot be reached or did not answer in time; the same request may be sent again.
-    #[error("ClickHouse at {url} does not answer ({cause}); it is tried again")]
-    Unreachable {
-        /// Address.
-        url: String,
-        /// What happened.
-        cause: String,
-    },
-    /// ClickHouse answered that it cannot now (too busy, out of memory or space); try again later.
-    #[error("ClickHouse cannot take {what} now (code {code}: {cause}); it is tried again")]
-    Busy {
-        /// What was asked.
-        what: String,
-        /// ClickHouse's error code.
-        code: i32,
-        /// Its words.
-        cause: String,
-    },
-    /// ClickHouse refused for good; sending the same again cannot help.
-    #[error("ClickHouse refused {what} (code {code}: {cause})")]
-    Refused {
-        /// What was asked.
-        what: String,
-        /// ClickHouse's error code.
-        code: i32,
-        /// Its words.
-        cause: String,
-    },
-    /// An answer does not have the expected shape.
-    #[error("ClickHouse's answer to {what} is not understood: {cause}")]
-    Answer {
-        /// What was asked.
-        what: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// The schema there is newer than this program.
-    #[error("the schema in ClickHouse is version {found}, this program knows {known}; start a newer fettle")]
-    Newer {
-        /// Version found.
-        found: u32,
-        /// Version this program writes.
-        known: u32,
-    },
-    /// A column there has a type that the catalogue cannot be brought to.
-    #[error("column {table}.{column} is {found} in ClickHouse, the catalogue says {wanted}; {remedy}")]
-    Column {
-        /// Table.
-        table: String,
-        /// Column.
-        column: String,
-        /// Type found.
-        found: String,
-        /// Type of the catalogue.
-        wanted: String,
-        /// What to do.
-        remedy: String,
-    },
-}
-
-impl StoreError {
-    /// Whether sending the same request again may succeed.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
-    }
-}
+use client::Connection;
+use ddl::Place;
 
 /// Which agents a question is about.
 #[derive(Debug, Clone, Copy)]
@@ -120,111 +60,52 @@ pub enum Agents<'a> {
 /// The store. Cheap to clone; every method may be called from several tasks at once.
 #[derive(Debug, Clone)]
 pub struct Store {
+    connection: Connection,
     settings: StoreSettings,
     catalogue: &'static Catalogue,
 }
 
-/// Columns of a family's raw table, in the order a block must have: host, ts, entities, metrics.
-pub fn raw_columns(family: &Family) -> Vec<ColumnSpec> {
-    let _ = family;
-    Vec::new()
-}
-
-/// Columns of a family's roll-up tables: host, ts, entities, samples, per metric min, max, sum, last
-/// (and count for optional ones), version.
-pub fn rollup_columns(family: &Family) -> Vec<ColumnSpec> {
-    let _ = family;
-    Vec::new()
-}
-
-fn unbuilt<T>() -> Result<T, StoreError> {
-    Err(StoreError::Config { key: "store".into(), cause: "not yet built".into() })
+#[derive(Deserialize)]
+struct PingRow {
+    version: String,
 }
 
 impl Store {
     /// A store for this server. Does not connect yet; [`Store::ping`] does.
+    ///
+    /// # Errors
+    /// None today; settings that no client can be made of would be one.
     pub fn connect(settings: StoreSettings, catalogue: &'static Catalogue) -> Result<Self, StoreError> {
-        Ok(Self { settings, catalogue })
+        Ok(Self { connection: Connection::new(settings.clone()), settings, catalogue })
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place::of(&self.settings)
     }
 
     /// Whether the server answers; its version.
+    ///
+    /// # Errors
+    /// What kept it from answering.
     pub async fn ping(&self) -> Result<String, StoreError> {
-        let _ = (&self.settings, self.catalogue);
-        unbuilt()
-    }
-
-    /// Brings the schema up to this program's: creates, adds columns, changes TTLs. Idempotent.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        unbuilt()
-    }
-
-    /// Writes an intent; again with the same intent changes nothing.
-    pub async fn write_intent(&self, intent: &Intent) -> Result<(), StoreError> {
-        let _ = intent;
-        unbuilt()
+        let rows: Vec<PingRow> = self.connection.rows("a ping", "SELECT version() AS version").await?;
+        Ok(rows.into_iter().next().map(|row| row.version).unwrap_or_default())
     }
 
     /// Inserts a finished block. `body` is what [`NativeBlock::finish`] gave; it is only borrowed, so
     /// the same body can be sent again with the same token.
+    ///
+    /// # Errors
+    /// What ClickHouse says.
     pub async fn insert_block(&self, table: &str, body: &[Bytes], token: &str) -> Result<(), StoreError> {
-        let _ = (table, body, token);
-        unbuilt()
+        self.connection.insert(&self.place().asked(table), "Native", body, token).await
     }
 
-    /// Writes ledger rows; again with the same token changes nothing.
-    pub async fn write_ledger(&self, rows: &[LedgerRow], token: &str) -> Result<(), StoreError> {
-        let _ = (rows, token);
-        unbuilt()
-    }
-
-    /// The newest intent of a partition.
-    pub async fn last_intent(&self, partition: u16) -> Result<Option<Intent>, StoreError> {
-        let _ = partition;
-        unbuilt()
-    }
-
-    /// Whether every frame of the intent is in the ledger under its batch.
-    pub async fn ledger_batch_complete(&self, intent: &Intent) -> Result<bool, StoreError> {
-        let _ = intent;
-        unbuilt()
-    }
-
-    /// What is accounted for, per agent and boot.
-    pub async fn watermarks(&self, agents: Agents<'_>) -> Result<Vec<Watermark>, StoreError> {
-        let _ = agents;
-        unbuilt()
-    }
-
-    /// Windows of a level whose newest content is newer than what the log says was rolled up, that
-    /// start at or after `from` and end at or before `until` (seconds since the epoch).
-    pub async fn dirty_windows(
-        &self,
-        level: Level,
-        partition: u16,
-        from: u32,
-        until: u32,
-    ) -> Result<Vec<DirtyWindow>, StoreError> {
-        let _ = (level, partition, from, until);
-        unbuilt()
-    }
-
-    /// Makes one window of one family's level for these agents, by INSERT … SELECT from the level
-    /// below. Making it again with a higher version replaces it.
-    pub async fn make_rollup(
-        &self,
-        family: &Family,
-        level: Level,
-        window: u32,
-        agents: &[String],
-        version: u64,
-    ) -> Result<(), StoreError> {
-        let _ = (family, level, window, agents, version);
-        unbuilt()
-    }
-
-    /// Writes down that a window is made for all families.
-    pub async fn log_rollup(&self, entry: &RollupEntry) -> Result<(), StoreError> {
-        let _ = entry;
-        unbuilt()
+    /// The rows of a SELECT, each read from its JSON object. For the read side.
+    ///
+    /// # Errors
+    /// What ClickHouse says, or rows of another shape than `T`.
+    pub async fn select<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, StoreError> {
+        self.connection.rows("a question", sql).await
     }
 }
