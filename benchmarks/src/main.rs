@@ -1,0 +1,152 @@
+//! `fettle-bench`: whole-system measurements of Fettle, each beside a peer in the same run. Every
+//! subcommand prints a table and writes a dated result. `benchmarks/run NAME` builds and calls it.
+
+mod agent;
+mod child;
+mod compare;
+mod disk;
+mod floor;
+mod http;
+mod ingest;
+mod lag;
+mod lines;
+mod machine;
+mod peers;
+mod plan;
+mod recording;
+mod report;
+mod scrape;
+mod settings;
+mod sink;
+mod soak;
+mod sql;
+mod stack;
+mod suites;
+mod usage;
+mod victoria;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use settings::Settings;
+
+/// Measures Fettle on this machine.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The agent: CPU, memory, jitter, next to the bare reads, netdata and node_exporter.
+    Agent(Settings),
+    /// Bytes per metric of this host's frames.
+    Wire(Settings),
+    /// Records this host's frames, for `ingest` and `soak`.
+    Record(Replay),
+    /// The whole path at full speed, next to VictoriaMetrics.
+    Ingest {
+        #[command(flatten)]
+        replay: Replay,
+        /// Agents that are replayed.
+        #[arg(long, default_value_t = 20)]
+        agents: usize,
+        /// Leave VictoriaMetrics out.
+        #[arg(long)]
+        alone: bool,
+    },
+    /// The whole path in real time, and whether its memory stays flat.
+    Soak {
+        #[command(flatten)]
+        replay: Replay,
+        /// Agents that are replayed.
+        #[arg(long, default_value_t = 10)]
+        agents: usize,
+    },
+    /// How soon a sample can be queried.
+    Lag(Settings),
+    /// Everything killed with -9, again and again.
+    Crash {
+        #[command(flatten)]
+        settings: Settings,
+        /// How many kills.
+        #[arg(long, default_value_t = 104)]
+        kills: u64,
+        /// Repeats a run.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Parts away, quotas reached, disks full and failing.
+    Away(Settings),
+    /// Reads files at their paces and prints what that took (used by `agent`).
+    #[command(hide = true)]
+    Floor {
+        /// Lines of an interval in microseconds and a path.
+        #[arg(long)]
+        plan: PathBuf,
+        /// For how long.
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// Runs a program that dies with its parent.
+    #[command(hide = true)]
+    Part {
+        /// The process this one dies with.
+        #[arg(long)]
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// A benchmark over recorded frames.
+#[derive(Debug, Args)]
+struct Replay {
+    #[command(flatten)]
+    settings: Settings,
+    /// The recording [default: bench/host.frames in Fettle's cache directory].
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+}
+
+impl Replay {
+    fn recording(&self) -> PathBuf {
+        self.recording.clone().unwrap_or_else(recording::default_path)
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    // One thread only: a process that is started dies with the thread that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
+    match Cli::parse().command {
+        Command::Part { parent, command } => child::become_part(parent, &command),
+        Command::Floor { plan, seconds } => agent::floor(&plan, seconds),
+        command => runtime.block_on(measure(command)),
+    }
+}
+
+async fn measure(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Agent(settings) => agent::agent(&settings).await,
+        Command::Wire(settings) => agent::wire(&settings).await,
+        Command::Record(replay) => recording::record(&replay.settings, &replay.recording()).await,
+        Command::Ingest { replay, agents, alone } => {
+            let scale = compare::Scale { agents, alone };
+            compare::ingest(&replay.settings, &replay.recording(), scale).await
+        }
+        Command::Soak { replay, agents } => soak::soak(&replay.settings, &replay.recording(), agents).await,
+        Command::Lag(settings) => lag::lag(&settings).await,
+        Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,
+        Command::Away(settings) => suites::away(&settings).await,
+        Command::Floor { .. } | Command::Part { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,167 @@
+//! VictoriaMetrics, fed the same samples: JSON lines over one connection, its documented bulk path,
+//! once with a second of samples a line, as fresh as Fettle's own, once with ten seconds a line, which
+//! is kinder to it. It may work in the background as long as it likes before its disk is measured.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::child::{find_program, free_address, words, Child, Start};
+use crate::http::{self, Upload};
+use crate::lines::Lines;
+use crate::scrape::Page;
+use crate::settings::bytes_below;
+use crate::usage::Usage;
+
+/// Longest wait for it to answer, and to be at rest.
+const READY: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(180);
+/// At rest is a process that takes less than this share of a core...
+const QUIET_CORES: f64 = 0.03;
+/// ...for this long.
+pub(crate) const QUIET: Duration = Duration::from_secs(5);
+/// Text is sent in pieces of about this size.
+const PIECE: usize = 4 << 20;
+
+/// What VictoriaMetrics took.
+#[derive(Debug, Clone)]
+pub(crate) struct Victoria {
+    /// Which way it was fed.
+    pub(crate) path: String,
+    /// Samples sent.
+    pub(crate) samples: u64,
+    /// Samples it says it has.
+    pub(crate) stored: f64,
+    /// Bytes of text sent.
+    pub(crate) sent_bytes: u64,
+    /// Seconds until everything was accepted.
+    pub(crate) seconds: f64,
+    /// CPU seconds until everything was accepted.
+    pub(crate) cpu_s: f64,
+    /// CPU seconds until it was at rest.
+    pub(crate) cpu_settled_s: f64,
+    /// Most resident memory.
+    pub(crate) peak_bytes: u64,
+    /// (data, index) bytes on disk once it was at rest.
+    pub(crate) disk: (u64, u64),
+    /// The same after a forced merge.
+    pub(crate) disk_merged: (u64, u64),
+}
+
+impl Victoria {
+    /// Bytes per sample at rest, index included.
+    pub(crate) fn bytes_per_sample(&self, disk: (u64, u64)) -> f64 {
+        (disk.0 + disk.1) as f64 / self.samples.max(1) as f64
+    }
+}
+
+/// Feeds the frames of all agents (agent by agent, each in order) as JSON lines that hold `window`
+/// frames each. `None`: it is not installed.
+pub(crate) async fn measure(
+    directory: &Path,
+    agents: &[Vec<Bytes>],
+    window: usize,
+) -> anyhow::Result<Option<Victoria>> {
+    let Some((mut child, address)) = start(directory, window).await? else { return Ok(None) };
+    let data = directory.join(format!("victoria-{window}"));
+    let before = child.usage()?;
+    let began = Instant::now();
+    let (samples, sent_bytes) = feed(address, agents, window).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let accepted = child.usage()?;
+    http::get(address, "/internal/force_flush").await?;
+    let settled = rest(&mut child).await?;
+    let stored = rows(address).await?;
+    let disk = sizes(&data);
+    http::get(address, "/internal/force_merge").await?;
+    rest(&mut child).await?;
+    let disk_merged = sizes(&data);
+    child.stop().await?;
+    Ok(Some(Victoria {
+        path: format!("JSON lines, {window} s a line"),
+        samples,
+        stored,
+        sent_bytes,
+        seconds,
+        cpu_s: accepted.cpu_s - before.cpu_s,
+        cpu_settled_s: settled.cpu_s - before.cpu_s,
+        peak_bytes: settled.peak_bytes,
+        disk,
+        disk_merged,
+    }))
+}
+
+async fn start(directory: &Path, window: usize) -> anyhow::Result<Option<(Child, SocketAddr)>> {
+    let names = ["victoria-metrics", "victoria-metrics-prod"];
+    let Some(program) = names.iter().find_map(|name| find_program(name, None)) else { return Ok(None) };
+    let address = free_address()?;
+    let name = format!("victoria-{window}");
+    let mut child = Start {
+        name: &name,
+        program: &program,
+        arguments: words([
+            &format!("-storageDataPath={}", directory.join(&name).display()),
+            &format!("-httpListenAddr={address}"),
+            &"-retentionPeriod=1",
+            &"-import.maxLineLen=104857600",
+        ]),
+        logs: directory,
+        environment: Vec::new(),
+    }
+    .spawn()?;
+    child.ready(READY, async || http::get(address, "/health").await.is_ok()).await?;
+    Ok(Some((child, address)))
+}
+
+/// Window by window, all agents in each, as they would come.
+async fn feed(address: SocketAddr, agents: &[Vec<Bytes>], window: usize) -> anyhow::Result<(u64, u64)> {
+    let mut upload = Upload::begin(address, "/api/v1/import").await?;
+    let mut texts: Vec<Lines> = agents.iter().map(|_| Lines::default()).collect();
+    let most = agents.iter().map(Vec::len).max().unwrap_or(0);
+    let (mut samples, mut sent, mut out) = (0, 0, String::with_capacity(PIECE * 2));
+    for begin in (0..most).step_by(window.max(1)) {
+        for (frames, lines) in agents.iter().zip(&mut texts) {
+            for frame in frames.iter().skip(begin).take(window) {
+                samples += lines.add(frame)?;
+            }
+            lines.take(&mut out);
+            if out.len() >= PIECE {
+                sent += out.len() as u64;
+                upload.send(out.as_bytes()).await?;
+                out.clear();
+            }
+        }
+    }
+    sent += out.len() as u64;
+    upload.send(out.as_bytes()).await?;
+    upload.finish().await.context("VictoriaMetrics did not take the lines")?;
+    Ok((samples, sent))
+}
+
+/// Waits until a process is at rest, or long enough.
+async fn rest(child: &mut Child) -> anyhow::Result<Usage> {
+    let began = Instant::now();
+    let mut last = child.usage()?;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = child.usage()?;
+        if now.cpu_s - last.cpu_s < QUIET_CORES * QUIET.as_secs_f64() || began.elapsed() > REST {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
+
+async fn rows(address: SocketAddr) -> anyhow::Result<f64> {
+    let page = Page::of(address).await?;
+    let of = |kind: &str| page.value(&format!("vm_rows{{type=\"storage/{kind}\"}}")).unwrap_or(0.0);
+    Ok(["big", "small", "inmemory"].map(of).iter().sum())
+}
+
+fn sizes(data: &Path) -> (u64, u64) {
+    (bytes_below(&data.join("data")), bytes_below(&data.join("indexdb")))
+}
