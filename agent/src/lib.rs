@@ -7,3 +7,6 @@ pub mod sample;
 pub mod spool;
 pub mod publish;
 pub mod config;
+pub mod pipeline;
+pub mod telemetry;
+pub mod sample_once;

@@ -262,12 +262,16 @@ impl Flow {
         }
     }
 
-    /// The stream was looked at: it has this last number, and is or is not the one it was.
-    pub(super) fn stream_seen(&mut self, last_seq: u64, is_other: bool, now: Instant) {
-        if is_other || last_seq < self.stream_seq {
+    /// The stream was looked at: it has this last number, and is or is not the one it was. Says
+    /// whether anything must be published anew.
+    pub(super) fn stream_seen(&mut self, last_seq: u64, is_other: bool, now: Instant) -> bool {
+        let lost = is_other || last_seq < self.stream_seq;
+        let matters = lost && self.acked_end() > self.view.oldest;
+        if lost {
             self.stream_seq = last_seq;
             self.forgotten(now);
         }
+        matters
     }
 
     /// The collector spoke.

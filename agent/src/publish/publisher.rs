@@ -268,10 +268,9 @@ impl Publisher {
         match seen {
             Ok(seen) => {
                 let other = self.created.as_ref().map_or(seen.made, |created| *created != seen.created);
-                if other {
-                    tracing::warn!("the stream is a new one; everything not confirmed is published again");
+                if self.flow.stream_seen(seen.last_seq, other, now) {
+                    tracing::warn!("NATS has lost the stream; everything not confirmed is published again");
                 }
-                self.flow.stream_seen(seen.last_seq, other, now);
                 self.created = Some(seen.created);
             }
             Err(cause) => self.complain(&cause, now),
