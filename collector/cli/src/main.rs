@@ -1,2 +1,49 @@
-//! Entry point.
-fn main() {}
+//! `fettle`, the operator's command line: each subcommand is a module, this file only picks one.
+//!
+//! Errors are one sentence with their remedy on standard error, and an exit code that is not 0.
+
+mod arguments;
+mod clickhouse;
+mod doctor;
+mod http;
+mod locate;
+mod metrics;
+mod output;
+mod ports;
+mod sql;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, ClickhouseCommand, Command, MetricsCommand};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&format!("fettle: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // One TLS implementation, chosen here for the whole process; a second call is harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match command {
+        Command::Up(arguments) => up::run(&arguments)?,
+        Command::Clickhouse(arguments) => match arguments.command {
+            ClickhouseCommand::Serve(arguments) => clickhouse::serve(arguments)?,
+        },
+        Command::Sql(arguments) => sql::run(&arguments)?,
+        Command::Metrics(arguments) => match arguments.command {
+            MetricsCommand::List(arguments) => metrics::list(&arguments)?,
+        },
+        Command::Doctor(arguments) => return Ok(doctor::run(&arguments)?),
+        Command::Part(arguments) => up::become_part(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

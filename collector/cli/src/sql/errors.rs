@@ -1,0 +1,118 @@
+//! What can go wrong in asking, each in one sentence.
+
+use std::io;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SqlError {
+    /// ClickHouse refused or failed.
+    #[error("ClickHouse says: {message}{}", in_brackets(*.code))]
+    Server {
+        /// ClickHouse's number for the error; 0 if it gave none.
+        code: u32,
+        /// What it said, without its decorations.
+        message: String,
+    },
+    /// Nobody answers.
+    #[error(
+        "cannot reach ClickHouse at {url} ({cause}); start it with `fettle up`, or name another with --url"
+    )]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What the connection said.
+        cause: String,
+    },
+    /// The connection broke in the middle.
+    #[error("the answer from {url} broke off ({cause}); ask again")]
+    Broken {
+        /// The address.
+        url: String,
+        /// What the connection said.
+        cause: String,
+    },
+    /// The address is none.
+    #[error("{url:?} is no HTTP address; write it like http://127.0.0.1:8123")]
+    Url {
+        /// What was given.
+        url: String,
+    },
+    /// The answer is not in the format that was asked for.
+    #[error("the server at {url} does not answer as ClickHouse does; is it one?")]
+    Foreign {
+        /// The address.
+        url: String,
+    },
+    /// There is no statement in the input.
+    #[error("there is no question in the input; write SQL, such as SELECT 1")]
+    Nothing,
+    /// The person gave up.
+    #[error("given up")]
+    Cancelled,
+    /// Standard input cannot be read.
+    #[error("cannot read standard input ({0})")]
+    Input(io::Error),
+    /// Standard output cannot be written.
+    #[error("cannot write the answer ({0})")]
+    Output(io::Error),
+    /// The prompt cannot be shown.
+    #[error("cannot show a prompt ({0}); give the question as an argument or through a pipe")]
+    Prompt(String),
+    /// The runtime could not be set up.
+    #[error("cannot start ({0}); the process may have too few threads or open files")]
+    Runtime(io::Error),
+}
+
+fn in_brackets(code: u32) -> String {
+    if code == 0 {
+        String::new()
+    } else {
+        format!(" (code {code})")
+    }
+}
+
+impl SqlError {
+    /// Reads ClickHouse's words: `Code: 60. DB::Exception: Table x does not exist. (UNKNOWN_TABLE) (version 26.7)`.
+    pub(crate) fn from_server(header_code: Option<u32>, text: &str) -> Self {
+        let text = text.trim();
+        let mut message = text;
+        let mut code = header_code.unwrap_or(0);
+        if let Some((number, rest)) = text.strip_prefix("Code: ").and_then(|rest| rest.split_once(". ")) {
+            code = number.parse().unwrap_or(code);
+            message = rest;
+        }
+        if let Some(at) = message.rfind(" (version ") {
+            message = &message[..at];
+        }
+        let message = message.replace("DB::Exception: ", "").split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = if message.is_empty() { "nothing but an error".to_owned() } else { message };
+        Self::Server { code, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clickhouses_words_become_one_sentence() {
+        let text = "Code: 60. DB::Exception: Table fettle.x does not exist. (UNKNOWN_TABLE) (version 26.7.3.1 (official build))\n";
+        let error = SqlError::from_server(Some(60), text);
+        assert_eq!(
+            error.to_string(),
+            "ClickHouse says: Table fettle.x does not exist. (UNKNOWN_TABLE) (code 60)"
+        );
+    }
+
+    #[test]
+    fn other_words_are_kept() {
+        assert_eq!(
+            SqlError::from_server(None, "no\n such page").to_string(),
+            "ClickHouse says: no such page"
+        );
+        assert_eq!(
+            SqlError::from_server(Some(1), "").to_string(),
+            "ClickHouse says: nothing but an error (code 1)"
+        );
+    }
+}
