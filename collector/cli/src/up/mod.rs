@@ -46,8 +46,8 @@ pub(crate) fn run(arguments: &UpArguments) -> Result<(), UpError> {
     let mut arguments = arguments.clone();
     let root = arguments.state_dir.clone().unwrap_or_else(locate::default_state_dir);
     let state = StateDir::open(&root)?;
-    let programs = Programs::find()?;
     settle_addresses(&mut arguments)?;
+    let programs = Programs::find()?;
     nats_config::write(&state, arguments.nats)?;
     let parts = Parts::new(&state, &programs, &arguments);
     let runtime =
