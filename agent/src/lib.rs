@@ -2,11 +2,11 @@
 //! publishes over NATS. `pipeline.rs` calls the rooms in order; `handoff.rs` names what passes
 //! between them.
 
-pub mod handoff;
-pub mod sample;
-pub mod spool;
-pub mod publish;
 pub mod config;
+pub mod handoff;
 pub mod pipeline;
-pub mod telemetry;
+pub mod publish;
+pub mod sample;
 pub mod sample_once;
+pub mod spool;
+pub mod telemetry;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fettle_agent::config::{Host, Overrides, Settings};
+use fettle_agent::sample_once::{render_json, render_table, sample_once};
 use fettle_agent::{pipeline, spool, telemetry};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
@@ -32,6 +33,7 @@ Examples:
   fettle-agent run                                   sample this host, publish to nats://127.0.0.1:4222
   fettle-agent run --nats tls://nats.example:4222    publish somewhere else
   fettle-agent check --config agent.toml             is this file right, and what does it come to?
+  fettle-agent sample --once --format table          what would be sampled, for a person
   fettle-agent spool status                          how much is waiting to be stored?";
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,8 @@ enum Command {
     Run(Options),
     /// Check the configuration and print it with every value settled.
     Check(Options),
+    /// Sample this host once and print what there is to see.
+    Sample(SampleOptions),
     /// Look into a spool; the agent may be running.
     Spool {
         #[command(subcommand)]
@@ -64,6 +68,27 @@ struct Options {
     /// Where /metrics is served, or "off" [default: 127.0.0.1:8061].
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct SampleOptions {
+    /// Take one scan: the only way there is, said for clearness.
+    #[arg(long)]
+    once: bool,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = SampleFormat::Table)]
+    format: SampleFormat,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SampleFormat {
+    /// For a person.
+    Table,
+    /// For a program.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,7 +122,8 @@ fn main() -> ExitCode {
         }
         Some(Command::Run(options)) => run(options),
         Some(Command::Check(options)) => check(options),
-        Some(Command::Spool { what }) => look(what),
+        Some(Command::Sample(options)) => sample(options),
+        Some(Command::Spool { what }) => look(&what),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -163,12 +189,29 @@ fn told_to_stop() -> std::io::Result<impl std::future::Future<Output = ()>> {
     })
 }
 
-fn look(what: SpoolCommand) -> anyhow::Result<()> {
-    let (SpoolCommand::Status(options) | SpoolCommand::List(options)) = &what;
+/// Width of a table where no terminal says how wide it is.
+const TABLE_WIDTH: usize = 120;
+
+fn sample(options: SampleOptions) -> anyhow::Result<()> {
+    let SampleOptions { once: _, format, config } = options;
+    let settings = Settings::load(config.as_deref(), &Overrides::default(), &this_host())?;
+    let snapshot = sample_once(settings.sample)?;
+    match format {
+        SampleFormat::Json => print(&(render_json(&snapshot) + "\n")),
+        SampleFormat::Table => {
+            let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+            let width = terminal.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+            print(&render_table(&snapshot, width.unwrap_or(TABLE_WIDTH)))
+        }
+    }
+}
+
+fn look(what: &SpoolCommand) -> anyhow::Result<()> {
+    let (SpoolCommand::Status(options) | SpoolCommand::List(options)) = what;
     let overrides = Overrides { spool: options.spool.clone(), ..Overrides::default() };
     let settings = Settings::load(options.config.as_deref(), &overrides, &this_host())?;
     let dir = &settings.spool.dir;
-    match &what {
+    match what {
         SpoolCommand::Status(options) => {
             let status = spool::status(dir)?;
             print(&spool_view::status(dir, &status, options.json)?)

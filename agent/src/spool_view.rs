@@ -29,11 +29,7 @@ pub(crate) fn status(dir: &Path, status: &SpoolStatus, json: bool) -> anyhow::Re
 }
 
 /// Prints every frame: a line each, or one JSON object a line.
-pub(crate) fn list(
-    dir: &Path,
-    json: bool,
-    print: impl Fn(&str) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub(crate) fn list(dir: &Path, json: bool, print: impl Fn(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if !json {
         print("boot             seq        first sample             samples     bytes  state\n")?;
     }
@@ -56,10 +52,7 @@ fn line(frame: &ListedFrame, json: bool) -> anyhow::Result<String> {
         (_, false) => "waiting",
     };
     let first = show_time(frame.first_us);
-    Ok(format!(
-        "{} {:<10} {first} {:>8} {:>9}  {state}\n",
-        frame.boot, frame.seq, frame.samples, frame.bytes
-    ))
+    Ok(format!("{} {:<10} {first} {:>8} {:>9}  {state}\n", frame.boot, frame.seq, frame.samples, frame.bytes))
 }
 
 /// `2026-11-22T01:02:03.456Z`. The civil date from the day number is Howard Hinnant's `civil_from_days`.
@@ -68,8 +61,7 @@ fn show_time(micros: i64) -> String {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;

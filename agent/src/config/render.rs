@@ -46,8 +46,7 @@ fn write(settings: &Settings, out: &mut String) -> std::fmt::Result {
     writeln!(out, "ack_timeout = \"{}\"", show_duration(nats.ack_timeout))?;
     writeln!(out, "resend_after = \"{}\"", show_duration(nats.resend_after))?;
     writeln!(out, "\n[spool]\ndir = {}", path(&spool.dir))?;
-    for (name, bytes) in
-        [("quota", spool.quota), ("segment", spool.segment), ("memory", spool.memory as u64)]
+    for (name, bytes) in [("quota", spool.quota), ("segment", spool.segment), ("memory", spool.memory as u64)]
     {
         writeln!(out, "{name} = \"{}\"", show_bytes(bytes))?;
     }

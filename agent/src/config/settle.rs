@@ -35,11 +35,17 @@ impl Source<'_> {
         Err(ConfigError::At { path: self.path.to_owned(), line, problem: problem.into() })
     }
 
-    fn integer(&self, name: &str, raw: Option<&Spanned<i64>>, default: i64, min: i64, max: i64) -> Checked<i64> {
+    fn integer(
+        &self,
+        name: &str,
+        raw: Option<&Spanned<i64>>,
+        default: i64,
+        min: i64,
+        max: i64,
+    ) -> Checked<i64> {
         match raw {
-            Some(value) if !(min..=max).contains(value.get_ref()) => {
-                self.wrong(value, format!("{name} is {}; write a number from {min} to {max}", value.get_ref()))
-            }
+            Some(value) if !(min..=max).contains(value.get_ref()) => self
+                .wrong(value, format!("{name} is {}; write a number from {min} to {max}", value.get_ref())),
             other => Ok(other.map_or(default, |value| *value.get_ref())),
         }
     }
@@ -62,23 +68,23 @@ impl Source<'_> {
 }
 
 /// Settles a configuration.
-pub(super) fn settle(
-    source: &Source<'_>,
-    raw: Raw,
-    overrides: &Overrides,
-    host: &Host,
-) -> Checked<Settings> {
+pub(super) fn settle(source: &Source<'_>, raw: Raw, overrides: &Overrides, host: &Host) -> Checked<Settings> {
     Ok(Settings {
         agent: agent(source, raw.agent.as_ref(), overrides, host)?,
         nats: nats(source, raw.nats, overrides)?,
-        spool: spool(source, raw.spool, overrides, host)?,
+        spool: spool(source, &raw.spool, overrides, host)?,
         sample: sample(source, raw.sample, host)?,
-        log: log(source, raw.log)?,
+        log: log(source, &raw.log)?,
         metrics: metrics(source, raw.metrics.listen.as_ref(), overrides)?,
     })
 }
 
-fn agent(source: &Source<'_>, raw: Option<&Spanned<String>>, overrides: &Overrides, host: &Host) -> Checked<String> {
+fn agent(
+    source: &Source<'_>,
+    raw: Option<&Spanned<String>>,
+    overrides: &Overrides,
+    host: &Host,
+) -> Checked<String> {
     let advice = |name: &str| format!("{name:?} cannot be an agent's name; use 1 to 64 of A-Z a-z 0-9 _ -");
     match (&overrides.agent, raw) {
         (Some(name), _) if !is_agent_name(name) => {
@@ -94,7 +100,8 @@ fn agent(source: &Source<'_>, raw: Option<&Spanned<String>>, overrides: &Overrid
 fn urls(text: &str) -> Result<Vec<String>, String> {
     let urls: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
     for url in &urls {
-        let rest = ["nats://", "tls://", "ws://", "wss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        let rest =
+            ["nats://", "tls://", "ws://", "wss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
         let host = rest.unwrap_or(url);
         let known = rest.is_some() || !url.contains("://");
         if host.is_empty() || !known || host.contains([' ', '/']) {
@@ -121,7 +128,12 @@ fn nats(source: &Source<'_>, raw: RawNats, overrides: &Overrides) -> Checked<Nat
         urls,
         partitions: source.integer("partitions", raw.partitions.as_ref(), 1, 1, 1024)? as u16,
         window: source.integer("window", raw.window.as_ref(), 64, 1, 1024)? as usize,
-        ack_timeout: source.span("ack_timeout", raw.ack_timeout.as_ref(), 5 * second, (second, 60 * second))?,
+        ack_timeout: source.span(
+            "ack_timeout",
+            raw.ack_timeout.as_ref(),
+            5 * second,
+            (second, 60 * second),
+        )?,
         resend_after: source.span(
             "resend_after",
             raw.resend_after.as_ref(),
@@ -145,10 +157,7 @@ fn credentials(source: &Source<'_>, raw: RawNats) -> Checked<Credentials> {
             let Some(password) = raw.password_file else {
                 return source.wrong(&name, "user needs password_file beside it; add it");
             };
-            return Ok(Credentials::User {
-                name: name.into_inner(),
-                password_file: password.into_inner(),
-            });
+            return Ok(Credentials::User { name: name.into_inner(), password_file: password.into_inner() });
         }
         (_, Some(second), _) => return source.wrong(&second, one),
         (_, _, Some(second)) => return source.wrong(&second, one),
@@ -159,7 +168,7 @@ fn credentials(source: &Source<'_>, raw: RawNats) -> Checked<Credentials> {
     }
 }
 
-fn spool(source: &Source<'_>, raw: RawSpool, overrides: &Overrides, host: &Host) -> Checked<SpoolSettings> {
+fn spool(source: &Source<'_>, raw: &RawSpool, overrides: &Overrides, host: &Host) -> Checked<SpoolSettings> {
     let size = |name: &str, raw: Option<&Spanned<super::units::Size>>, default: u64, min: u64, max: u64| {
         let Some(value) = raw else { return Ok(default) };
         let bytes = value.get_ref().0;
@@ -195,7 +204,8 @@ fn sample(source: &Source<'_>, raw: RawSample, host: &Host) -> Checked<SamplerSe
     let (ms, hour) = (Duration::from_millis(1), Duration::from_secs(3600));
     let target_rate = match &raw.target_rate {
         Some(rate) if !(1.0..=1e7).contains(rate.get_ref()) => {
-            let problem = format!("target_rate is {}; write metrics per second, 1 to 10000000", rate.get_ref());
+            let problem =
+                format!("target_rate is {}; write metrics per second, 1 to 10000000", rate.get_ref());
             return source.wrong(rate, problem);
         }
         other => other.as_ref().map_or(defaults.target_rate, |rate| *rate.get_ref()),
@@ -250,7 +260,7 @@ fn sample(source: &Source<'_>, raw: RawSample, host: &Host) -> Checked<SamplerSe
     })
 }
 
-fn log(source: &Source<'_>, raw: RawLog) -> Checked<LogSettings> {
+fn log(source: &Source<'_>, raw: &RawLog) -> Checked<LogSettings> {
     let format = match &raw.format {
         None => LogFormat::Human,
         Some(word) => match word.get_ref().as_str() {

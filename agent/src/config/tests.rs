@@ -108,7 +108,10 @@ fn mistakes_are_named_with_their_line_and_remedy() {
         ("[nats]\ntls_key_file = \"n\"", "agent.toml, line 2: tls_key_file needs tls_cert_file"),
         ("[nats]\n\npartitions = 0", "agent.toml, line 3: partitions is 0; write a number from 1 to 1024"),
         ("[sample.families.proces]\ninterval = \"1s\"", "agent.toml, line 1: there is no family \"proces\""),
-        ("[sample.families.cpu]\ninterval = \"1us\"", "agent.toml, line 2: interval is 1us; write a duration"),
+        (
+            "[sample.families.cpu]\ninterval = \"1us\"",
+            "agent.toml, line 2: interval is 1us; write a duration",
+        ),
         ("[sample]\ncpu_budget = 200", "agent.toml, line 2: cpu_budget is 200%; write a share"),
         ("[log]\nformat = \"xml\"", "agent.toml, line 2: format is \"xml\"; write"),
         ("[metrics]\nlisten = \"here\"", "agent.toml, line 2: \"here\" is not an address"),

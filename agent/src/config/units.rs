@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn people_write_sizes_and_durations_in_many_ways() {
-        for (text, bytes) in [("1GiB", 1 << 30), ("1.5 KiB", 1536), ("64MB", 64_000_000), ("7", 7), ("7B", 7)] {
+        for (text, bytes) in [("1GiB", 1 << 30), ("1.5 KiB", 1536), ("64MB", 64_000_000), ("7", 7), ("7B", 7)]
+        {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
         for bad in ["", "GiB", "1XB", "-1MiB", "1.5B", "99999999TB", "1 2"] {
@@ -144,7 +145,10 @@ mod tests {
         for bad in ["", "10", "s", "-1s", "1d"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
-        assert_eq!((parse_percent("2%"), parse_percent("0.5"), parse_percent("x")), (Some(2.0), Some(0.5), None));
+        assert_eq!(
+            (parse_percent("2%"), parse_percent("0.5"), parse_percent("x")),
+            (Some(2.0), Some(0.5), None)
+        );
     }
 
     #[test]

@@ -59,7 +59,11 @@ fn write_figure(page: &mut String, metric: &Metric, value: u64) -> std::fmt::Res
         MetricKind::Gauge => ("", "gauge"),
     };
     let name = format!("fettle_agent_{stem}{end}");
-    writeln!(page, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help.replace('\\', "\\\\").replace('\n', " "))?;
+    writeln!(
+        page,
+        "# HELP {name} {}\n# TYPE {name} {kind}",
+        metric.help.replace('\\', "\\\\").replace('\n', " ")
+    )?;
     if scale == 1.0 {
         writeln!(page, "{name} {value}")
     } else {

@@ -1,0 +1,10 @@
+//! The agent against a real nats-server, real processes and real disks.
+
+#![allow(clippy::unwrap_used)] // A panic is how a test reports.
+
+mod collector;
+mod crash;
+mod frames;
+mod nats;
+mod process;
+mod publishing;

@@ -1,0 +1,94 @@
+//! A real nats-server that can be killed, started again and robbed of its disk.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The server's binary, where `deploy/setup` puts it or the environment says.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("FETTLE_NATS_SERVER") {
+        return path.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    match cache.map(|cache| cache.join("fettle/bin/nats-server")) {
+        Some(path) if path.is_file() => path,
+        _ => "nats-server".into(),
+    }
+}
+
+/// A port nobody uses now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The server and its directory.
+pub(crate) struct Nats {
+    port: u16,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Nats {
+    /// A port and a directory; no server yet.
+    pub(crate) fn down() -> Self {
+        Self { port: free_port(), dir: tempfile::tempdir().unwrap(), child: None }
+    }
+
+    /// A running server.
+    pub(crate) fn up() -> Self {
+        let mut nats = Self::down();
+        nats.start();
+        nats
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the server and waits until it takes connections.
+    pub(crate) fn start(&mut self) {
+        let child = Command::new(binary())
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
+            .arg(self.dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is installed: run `deploy/setup`");
+        self.child = Some(child);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < deadline, "nats-server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills the server as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Deletes all the server has stored.
+    pub(crate) fn wipe(&self) {
+        wipe(self.dir.path());
+    }
+}
+
+fn wipe(dir: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,226 @@
+//! Spool and publisher against a NATS that dies, forgets and stays away: every number arrives, and
+//! what the collector confirms leaves the spool.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fettle_agent::handoff::{Figures, FrameQueue, SpoolHandle};
+use fettle_agent::publish::{NatsSettings, Publisher};
+use fettle_agent::spool::{Spool, SpoolSettings, SpoolThread};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::collector::{Collector, Received};
+use crate::frames::frame;
+use crate::nats::Nats;
+
+/// An agent without its sampler.
+struct Agent {
+    frames: FrameQueue,
+    handle: SpoolHandle,
+    figures: Arc<Figures>,
+    spool: SpoolThread,
+    stop: watch::Sender<bool>,
+    publishing: JoinHandle<()>,
+    boot: u64,
+    tag: i64,
+}
+
+impl Agent {
+    async fn start(url: &str, dir: &Path) -> Self {
+        let settings = SpoolSettings { segment: 64 << 10, ..SpoolSettings::at(dir) };
+        let (mut spool, recovery) = Spool::open(settings, "a").unwrap();
+        let (boot, resume_at, figures) = (spool.boot(), spool.resume_at(), Arc::new(Figures::default()));
+        let (spool, frames, handle) = SpoolThread::start(spool, figures.clone()).unwrap();
+        let patience = (Duration::from_secs(1), Duration::from_secs(2));
+        let nats =
+            NatsSettings { ack_timeout: patience.0, resend_after: patience.1, ..NatsSettings::new(url) };
+        let publisher =
+            Publisher::start(nats, "a", &recovery.agents, handle.clone(), resume_at, figures.clone())
+                .await
+                .unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let publishing = tokio::spawn(async move {
+            publisher.run(stopping, Duration::from_secs(3)).await.unwrap();
+        });
+        Self { frames, handle, figures, spool, stop, publishing, boot, tag: 0 }
+    }
+
+    fn offer(&mut self, count: u64) {
+        for _ in 0..count {
+            let (header, bytes) = frame("a", self.tag);
+            self.tag += 1;
+            assert!(self.frames.offer(&header, &bytes), "the queue is full");
+        }
+    }
+
+    /// Waits for the spool and the publisher.
+    async fn until(&self, what: &str, done: impl Fn(&Figures) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !done(&self.figures) {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until nothing is unconfirmed.
+    async fn until_empty(&self) {
+        let mut view = self.handle.view();
+        let empty = view.wait_for(|view| view.oldest == view.end);
+        tokio::time::timeout(Duration::from_secs(60), empty)
+            .await
+            .expect("the spool is not trimmed")
+            .unwrap();
+    }
+
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.publishing.await.unwrap();
+        self.spool.close();
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn frames_arrive_once_and_leave_the_spool_when_they_are_stored() {
+    runtime().block_on(async {
+        let (nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        agent.offer(100);
+        agent.until("100 acknowledgements", |f| f.publish_acks.get() == 100).await;
+        assert_eq!(agent.figures.spool_frames.get(), 100, "NATS's word frees nothing");
+        let collector = Collector::start(&nats.url(), Received::default());
+        let received = collector.until("100 frames", |r| r.upto(agent.boot) == 100).await;
+        assert_eq!(received.doubles, 0);
+        agent.until_empty().await;
+        assert_eq!(agent.figures.stored_seq.get(), 100);
+        agent.stop().await;
+        let status = fettle_agent::spool::status(dir.path()).unwrap();
+        assert_eq!((status.unconfirmed_frames, status.stored_seq), (0, 100));
+    });
+}
+
+#[test]
+fn a_nats_that_is_killed_or_comes_late_loses_nothing() {
+    runtime().block_on(async {
+        let (mut nats, dir) = (Nats::down(), tempfile::tempdir().unwrap());
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        agent.offer(50);
+        agent.until("50 frames kept", |f| f.spool_frames.get() == 50).await;
+        nats.start();
+        let collector = Collector::start(&nats.url(), Received::default());
+        collector.until("the first 50", |r| r.upto(agent.boot) == 50).await;
+        for round in 1..4 {
+            agent.offer(40);
+            nats.kill();
+            agent.until("it is noticed", |f| f.connected.get() == 0).await;
+            agent.offer(40);
+            nats.start();
+            collector.until("another 80", |r| r.upto(agent.boot) == 50 + 80 * round).await;
+        }
+        agent.until_empty().await;
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_nats_that_forgets_everything_gets_it_again() {
+    runtime().block_on(async {
+        let (mut nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        let mut received = Received::default();
+        for round in 1..4 {
+            // Nobody collects, so all of it is on NATS's disk and nowhere else but in the spool.
+            agent.offer(500);
+            agent.until("all acknowledged", |f| f.publish_acks.get() >= 500 * round).await;
+            nats.kill();
+            nats.wipe();
+            agent.until("it is noticed", |f| f.connected.get() == 0).await;
+            agent.offer(10);
+            nats.start();
+            let collector = Collector::start(&nats.url(), received);
+            received = collector.until("all again", |r| r.upto(agent.boot) == 510 * round).await;
+            agent.until_empty().await;
+        }
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn what_only_some_of_the_stream_lost_is_sent_again() {
+    runtime().block_on(async {
+        let (nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        agent.offer(200);
+        agent.until("all acknowledged", |f| f.publish_acks.get() == 200).await;
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        let stream = context.get_stream(fettle_shared::subjects::METRICS_STREAM).await.unwrap();
+        // Holes: a single one, a row, and the newest.
+        for lost in (3..4).chain(50..70).chain(196..201) {
+            stream.delete_message(lost).await.unwrap();
+        }
+        let collector = Collector::start(&nats.url(), Received::default());
+        let received = collector.until("all of them", |r| r.upto(agent.boot) == 200).await;
+        agent.until_empty().await;
+        assert!(agent.figures.publish_resends.get() >= 26);
+        assert!(received.doubles < 100, "{} doubles for 26 that were lost", received.doubles);
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_restarted_agent_goes_on_where_it_was() {
+    runtime().block_on(async {
+        let (mut nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        let boot = agent.boot;
+        agent.offer(30);
+        agent.until("30 acknowledged", |f| f.publish_acks.get() == 30).await;
+        agent.stop().await;
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        assert_eq!(agent.boot, boot);
+        agent.offer(1);
+        agent.until("the new one is acknowledged", |f| f.publish_acks.get() == 1).await;
+        agent.stop().await;
+        // While the agent is away NATS forgets what it had acknowledged.
+        nats.kill();
+        nats.wipe();
+        nats.start();
+        let agent = Agent::start(&nats.url(), dir.path()).await;
+        let collector = Collector::start(&nats.url(), Received::default());
+        collector.until("all 31", |r| r.upto(boot) == 31).await;
+        agent.until_empty().await;
+        agent.stop().await;
+    });
+}
+
+#[test]
+fn a_full_stream_is_waited_for() {
+    runtime().block_on(async {
+        let (nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
+        let small = Config {
+            name: fettle_shared::subjects::METRICS_STREAM.into(),
+            subjects: vec![fettle_shared::subjects::METRICS_SUBJECTS.into()],
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            max_messages: 20,
+            ..Default::default()
+        };
+        context.create_stream(small).await.unwrap();
+        let mut agent = Agent::start(&nats.url(), dir.path()).await;
+        agent.offer(100);
+        agent.until("refusals", |f| f.publish_acks.get() >= 20 && f.publish_failures.get() > 0).await;
+        let collector = Collector::start(&nats.url(), Received::default());
+        collector.until("all of them", |r| r.upto(agent.boot) == 100).await;
+        agent.until_empty().await;
+        agent.stop().await;
+    });
+}
