@@ -68,6 +68,13 @@ pub struct ScanClock {
     pub mono_us: u64,
 }
 
+impl ScanClock {
+    /// Both clocks now.
+    pub fn now() -> Self {
+        super::clock::now()
+    }
+}
+
 /// What one call of [`Sampler::scan`] did.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScanReport {
@@ -191,6 +198,20 @@ impl Sampler {
             self.gaps.add(GapCause::Late, skipped);
         }
         report.samples = counted - before.0;
+        report.gaps = self.gaps.since(&before.1);
+        report
+    }
+
+    /// Samples every family at once, whole, due or not: one scan for a person.
+    pub fn scan_everything(&mut self, now: ScanClock, builder: &mut FrameBuilder) -> ScanReport {
+        let before = (builder.samples(), self.gaps);
+        self.scans += 1;
+        let mut report = ScanReport::default();
+        for at in 0..self.schedule.entries.len() {
+            report.families += 1;
+            while self.sample_family(at, now, builder) == Progress::More && !builder.is_full() {}
+        }
+        report.samples = builder.samples() - before.0;
         report.gaps = self.gaps.since(&before.1);
         report
     }
