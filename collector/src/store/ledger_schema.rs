@@ -208,30 +208,27 @@ fn gaps(ledger: &str, ttl: &Ttl) -> String {
         OR countIf(status = 'stored') != groupBitmapIf(seq, status = 'stored')
         OR (min(seq) > 1 AND min(day) > {oldest})
 ),
-numbers AS (
-    SELECT agent, boot, seq, countIf(status = 'stored') AS copies, min(day) AS day, min(last) AS time
+steps AS (
+    SELECT agent, boot, seq, status, day, last,
+        lagInFrame(seq) OVER w AS previous,
+        lagInFrame(status) OVER w AS previous_status,
+        lagInFrame(last) OVER w AS previous_last,
+        min(day) OVER (PARTITION BY agent, boot) AS first_day
     FROM {ledger}
     WHERE day >= {oldest} AND (agent, boot) IN (SELECT agent, boot FROM suspects)
-    GROUP BY agent, boot, seq
-),
-steps AS (
-    SELECT agent, boot, seq, copies, day, time,
-        lagInFrame(seq) OVER w AS previous,
-        lagInFrame(time) OVER w AS previous_time,
-        min(day) OVER (PARTITION BY agent, boot) AS first_day
-    FROM numbers
-    WINDOW w AS (PARTITION BY agent, boot ORDER BY seq ASC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+    WINDOW w AS (
+        PARTITION BY agent, boot ORDER BY seq ASC, status ASC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
+    )
 )
-SELECT agent, boot, 'missing' AS kind, previous + 1 AS first_seq, seq - 1 AS last_seq,
-    seq - previous - 1 AS count
+SELECT agent, boot, if(seq = previous, 'double', 'missing') AS kind,
+    if(seq = previous, seq, previous + 1) AS first_seq,
+    if(seq = previous, seq, seq - 1) AS last_seq,
+    last_seq - first_seq + 1 AS count
 FROM steps
-WHERE seq > previous + 1
-    AND (previous > 0 OR first_day > {oldest})
-    AND NOT (previous > 0 AND previous_time > time AND day = {oldest})
-UNION ALL
-SELECT agent, boot, 'double' AS kind, seq AS first_seq, seq AS last_seq, toUInt64(copies - 1) AS count
-FROM steps
-WHERE copies > 1"
+WHERE (seq = previous AND status = 'stored' AND previous_status = 'stored')
+    OR (seq > previous + 1
+        AND (previous > 0 OR first_day > {oldest})
+        AND NOT (previous > 0 AND previous_last > last AND day = {oldest}))"
     )
 }
 

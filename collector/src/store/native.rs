@@ -408,7 +408,8 @@ mod tests {
                 c.fill_text(&n.to_string(), 1);
             }
         });
-        assert_eq!(column[8..16], (0x200u64 | 1).to_le_bytes());
+        // The number of rows takes two bytes here, so the column begins a byte later.
+        assert_eq!(column[9..17], (0x200u64 | 1).to_le_bytes());
         assert_eq!(column[column.len() - 2..], 299u16.to_le_bytes());
     }
 

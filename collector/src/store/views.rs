@@ -15,7 +15,7 @@ fn branch(family: &Family, place: &Place<'_>) -> String {
     let keys: Vec<String> = family
         .entity
         .iter()
-        .map(|e| format!("{}, toString({})", literal(&e.name), identifier(&e.name)))
+        .map(|e| format!("{}, toString(raw.{})", literal(&e.name), identifier(&e.name)))
         .collect();
     let entity = if keys.is_empty() {
         "CAST(map(), 'Map(String, String)')".to_owned()
@@ -27,7 +27,8 @@ fn branch(family: &Family, place: &Place<'_>) -> String {
         .metrics
         .iter()
         .map(|m| {
-            let column = identifier(&m.name);
+            // With its table's name: a metric may be called `value` or `metric` like a column of the view.
+            let column = format!("raw.{}", identifier(&m.name));
             let value = if optional {
                 format!("CAST({column}, 'Nullable(Float64)')")
             } else {
@@ -43,8 +44,8 @@ fn branch(family: &Family, place: &Place<'_>) -> String {
         (pairs, "sample.2")
     };
     format!(
-        "SELECT ts, host, {} AS family, {entity} AS entity, sample.1 AS metric, {value} AS value\n\
-         FROM {}\nARRAY JOIN {pairs} AS sample",
+        "SELECT raw.ts AS ts, raw.host AS host, {} AS family, {entity} AS entity, sample.1 AS metric, {value} AS value\n\
+         FROM {} AS raw\nARRAY JOIN {pairs} AS sample",
         literal(&family.name),
         place.asked(&family.name),
     )

@@ -1,0 +1,166 @@
+//! Roll-ups by SQL equal the collector's own reductions to the byte, for every family of the catalogue.
+#![allow(clippy::unwrap_used)]
+
+mod store_support;
+
+use fettle_collector::store::{rollup_columns, AgentWindow, Assembler, Level, NativeBlock, Store};
+use fettle_shared::catalogue::{catalogue, EntityType, Metric, ValueType};
+use fettle_shared::frame::{decode, FrameBuilder, FrameMeta, Key, Scratch};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+use store_support::Engine;
+
+/// A small generator of numbers, the same at every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Any value the column can hold; scaled integers as large as the rule in `rollup.rs` allows.
+    fn value(&mut self, metric: &Metric) -> i64 {
+        let bits = self.next();
+        match metric.value {
+            ValueType::U8 => (bits & 0xff) as i64,
+            ValueType::U16 => (bits & 0xffff) as i64,
+            ValueType::U32 => (bits & 0xffff_ffff) as i64,
+            ValueType::U64 | ValueType::I64 => bits as i64,
+            ValueType::I32 => i64::from(bits as i32),
+            ValueType::F32 => (bits % (1 << 24)) as i64 - (1 << 23),
+            ValueType::F64 => (bits % (1 << 41)) as i64 - (1 << 40),
+        }
+    }
+}
+
+/// Frames of an agent over a minute: two scans a second in every family, three entities each.
+fn frames(start_us: i64, seconds: i64, numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let mut builder = FrameBuilder::new(catalogue());
+    let mut slots = Vec::new();
+    for family in &catalogue().families {
+        let count = if family.entity.is_empty() { 1 } else { 3 };
+        for entity in 0..count {
+            let texts: Vec<String> = family.entity.iter().map(|e| format!("{}-{entity}", e.name)).collect();
+            let key: Vec<Key<'_>> = family
+                .entity
+                .iter()
+                .zip(&texts)
+                .map(|(e, text)| if e.kind == EntityType::Text { Key::Text(text) } else { Key::Int(entity) })
+                .collect();
+            slots.push((family, builder.add_entity(family.id, &key)));
+        }
+        // Every second optional metric is not on this host.
+        let present: Vec<bool> =
+            family.metrics.iter().enumerate().map(|(at, m)| !m.optional || at % 2 == 0).collect();
+        builder.set_present(family.id, &present);
+    }
+    let mut out = Vec::new();
+    for second in 0..seconds {
+        for half in [0, 437_001] {
+            for family in &catalogue().families {
+                builder.begin_scan(family.id, start_us + second * 1_000_000 + half);
+            }
+            for (family, slot) in &slots {
+                if half > 0 && numbers.next().is_multiple_of(3) {
+                    builder.repeat(family.id, *slot);
+                } else {
+                    let row: Vec<i64> = family.metrics.iter().map(|m| numbers.value(m)).collect();
+                    builder.push(family.id, *slot, &row);
+                }
+            }
+        }
+        let mut bytes = Vec::new();
+        builder.seal(&FrameMeta { agent: "web-1", boot: 1, seq: second as u64 + 1 }, &mut bytes);
+        out.push(bytes);
+    }
+    out
+}
+
+/// Inserts the raw rows of frames and gives the windows made of them in memory.
+async fn ingest(store: &Store, frames: &[Vec<u8>], token: &str) -> BTreeMap<u32, AgentWindow> {
+    let mut windows: BTreeMap<u32, AgentWindow> = BTreeMap::new();
+    let mut assembler = Assembler::new(catalogue());
+    for (at, batch) in frames.chunks(7).enumerate() {
+        let mut scratch = Scratch::default();
+        for bytes in batch {
+            let frame = decode(bytes, &mut scratch).unwrap();
+            assembler.append(&frame);
+        }
+        let done = assembler.finish();
+        for (table, body) in &done.blocks {
+            store.insert_block(table, body, &format!("{token}:{table}:{at}")).await.unwrap();
+        }
+        for ((_, window), partial) in done.windows {
+            windows.entry(window).or_default().absorb(partial, catalogue());
+        }
+        assembler.recycle(done.blocks);
+    }
+    windows
+}
+
+async fn dump(store: &Store, table: &str) -> Vec<Value> {
+    store
+        .select(&format!("SELECT * EXCEPT (version) FROM rollups.`{table}` FINAL ORDER BY ALL"))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn sql_and_memory_give_the_same_windows() {
+    let store = Engine::shared().store("rollups", catalogue()).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    let start = now / 60 * 60 - 300;
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let bytes = frames(i64::from(start) * 1_000_000, 60, &mut numbers);
+    let windows = ingest(&store, &bytes, "t").await;
+    assert_eq!(windows.len(), 6);
+
+    for (index, family) in catalogue().families.iter().enumerate() {
+        let table = format!("{}_10s", family.name);
+        let mut block = NativeBlock::new(&rollup_columns(family));
+        for (window, share) in &windows {
+            share.write(index, family, "web-1", *window, 1, &mut block);
+        }
+        store.insert_block(&table, &block.finish(), "memory").await.unwrap();
+        let memory = dump(&store, &table).await;
+        assert_eq!(memory.len(), 6 * if family.entity.is_empty() { 1 } else { 3 }, "{table}");
+        let agents = ["web-1".to_owned()];
+        for window in windows.keys() {
+            store.make_rollup(family, Level::TenSeconds, *window, &agents, 2).await.unwrap();
+        }
+        let newest = format!("SELECT min(version) AS v FROM rollups.`{table}` FINAL");
+        let newest: Vec<Value> = store.select(&newest).await.unwrap();
+        assert_eq!(newest[0]["v"], 2, "{table}: made again, replaced");
+        let sql = dump(&store, &table).await;
+        for (left, right) in memory.iter().zip(&sql) {
+            assert_eq!(left, right, "{table}");
+        }
+        assert_eq!(memory.len(), sql.len());
+
+        // A minute from its 10-second windows is what the raw rows of the minute say.
+        store.make_rollup(family, Level::Minute, start, &[], 3).await.unwrap();
+        let minute = dump(&store, &format!("{}_1m", family.name)).await;
+        store.make_rollups(family, Level::TenSeconds, (start, start + 60), &[], 4).await.unwrap();
+        assert_eq!(dump(&store, &table).await, memory, "{table}: several windows at once");
+        let metric = &family.metrics[0];
+        let (entity, name) = (family.entity.first().map_or("''", |e| e.name.as_str()), &metric.name);
+        let raw = format!(
+            "SELECT toUInt32(count()) AS samples, min(`{name}`) AS low, max(`{name}`) AS high, \
+             argMax(`{name}`, ts) AS last FROM rollups.`{}` GROUP BY {entity} ORDER BY ALL",
+            family.name
+        );
+        let rolled = format!(
+            "SELECT samples, `{name}_min` AS low, `{name}_max` AS high, `{name}_last` AS last \
+             FROM rollups.`{}_1m` FINAL ORDER BY ALL",
+            family.name
+        );
+        let raw: Vec<Value> = store.select(&raw).await.unwrap();
+        let rolled: Vec<Value> = store.select(&rolled).await.unwrap();
+        assert_eq!(raw, rolled, "{}", family.name);
+        assert_eq!(minute.len(), raw.len());
+    }
+}
