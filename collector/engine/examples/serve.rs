@@ -1,26 +1,28 @@
-//! The engine alone: `serve --path DIR --listen ADDR`, for tests and trials without the `fettle` binary.
+//! The engine alone, for tests and trials without the `fettle` binary:
+//! `serve --path DIR [--listen ADDR] [--password-file FILE]`.
+//!
+//! Says `ready URL version V` on standard error once it answers.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use fettle_engine::{serve, ServeSettings};
+use fettle_engine::{serve, Ready, ServeSettings};
 use tokio::signal::unix::{signal, SignalKind};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().map(String::as_str) == Some("clickhouse") {
-        arguments.drain(..2.min(arguments.len()));
-    }
+fn arguments() -> Result<ServeSettings, Box<dyn Error>> {
     let mut path = None;
     let mut listen: SocketAddr = "127.0.0.1:0".parse()?;
     let mut password_file = None;
-    let mut pairs = arguments.chunks_exact(2);
-    for pair in pairs.by_ref() {
-        match pair[0].as_str() {
-            "--path" => path = Some(PathBuf::from(&pair[1])),
-            "--listen" => listen = pair[1].parse()?,
-            "--password-file" => password_file = Some(PathBuf::from(&pair[1])),
+    let mut rest = std::env::args().skip(1);
+    while let Some(option) = rest.next() {
+        let mut value = || rest.next().ok_or_else(|| format!("{option} wants a value"));
+        match option.as_str() {
+            // So that it can stand in for the fettle binary.
+            "clickhouse" | "serve" => {}
+            "--path" => path = Some(PathBuf::from(value()?)),
+            "--listen" => listen = value()?.parse()?,
+            "--password-file" => password_file = Some(PathBuf::from(value()?)),
             other => {
                 return Err(format!("unknown option {other}; use --path, --listen, --password-file").into())
             }
@@ -30,7 +32,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(file) = password_file {
         settings.writer_password_file = file;
     }
-    let (ready, told) = tokio::sync::oneshot::channel::<fettle_engine::Ready>();
+    Ok(settings)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let settings = arguments()?;
+    let (ready, told) = tokio::sync::oneshot::channel::<Ready>();
     tokio::spawn(async move {
         if let Ok(ready) = told.await {
             eprintln!("ready http://{} version {}", ready.address, ready.version);

@@ -49,6 +49,7 @@ fn server_xml(settings: &ServeSettings, users: &Path) -> String {
     <mmap_cache_size>64</mmap_cache_size>
     <query_condition_cache_size>4194304</query_condition_cache_size>
     <compiled_expression_cache_size>16777216</compiled_expression_cache_size>
+    <memory_worker_period_ms>1000</memory_worker_period_ms>
     <!-- Threads: few, for a small host. -->
     <background_pool_size>2</background_pool_size>
     <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>

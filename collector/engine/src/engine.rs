@@ -15,7 +15,7 @@ use crate::binding::{Api, Connection};
 use crate::errors::EngineError;
 use crate::exception::{code, Exception};
 use crate::settings::ServeSettings;
-use crate::{config, library};
+use crate::{config, footprint, guard, library};
 
 /// The engine, open on its data directory.
 pub(crate) struct Engine {
@@ -48,10 +48,10 @@ pub(crate) struct Session<'a> {
 
 impl Engine {
     /// Loads libchdb and opens `settings.path`.
-    pub(crate) fn open(settings: &ServeSettings, library: &Path) -> Result<Self, EngineError> {
+    pub(crate) fn open(settings: &ServeSettings, file: &Path) -> Result<Self, EngineError> {
         config::create_directory(&settings.path)?;
         let configuration = config::write(settings)?;
-        let api = library::load(library)?;
+        let api = library::load(file)?;
         api.disable_signal_handlers();
         let path = format!("--path={}", settings.path.display());
         let refused =
@@ -64,6 +64,7 @@ impl Engine {
             Ok::<String, EngineError>(String::from_utf8_lossy(answer.as_ref()).into_owned())
         };
         let known_settings = ask("SELECT name FROM system.settings")?.lines().map(str::to_owned).collect();
+        footprint::release_library_pages(file);
         let identity = ask("SELECT version(), timezone(), hostName()")?;
         let mut identity = identity.trim_end().split('\t').map(str::to_owned);
         let mut part = || identity.next().unwrap_or_default();
@@ -87,27 +88,11 @@ impl Engine {
     /// Opens a connection for `user` with the session's settings applied.
     pub(crate) fn connect(&self, user: User, session: &Session<'_>) -> Result<Connection, Exception> {
         let mut arguments = vec![self.path.clone()];
-        let mut comment = session.marker.to_owned();
-        let mut readonly = session.readonly || user == User::Reader;
-        let mut readonly_level = "2";
-        for (name, value) in session.settings {
-            match name.as_str() {
-                "log_comment" => comment = format!("{comment} {value}"),
-                "readonly" => match value.as_str() {
-                    "1" => (readonly, readonly_level) = (true, "1"),
-                    "2" => readonly = true,
-                    "0" if !readonly => {}
-                    _ => return Err(read_only_setting(name)),
-                },
-                "dialect" if user == User::Reader => return Err(read_only_setting(name)),
-                _ if self.known_settings.contains(name) => arguments.push(format!("--{name}={value}")),
-                _ => return Err(unknown_setting(name)),
-            }
-        }
-        arguments.push(format!("--log_comment={comment}"));
+        let settings = self.checked_settings(user, session)?;
+        arguments.extend(settings.iter().map(|(name, value)| format!("--{name}={value}")));
         // Last: the settings before it could not be changed after it.
-        if readonly {
-            arguments.push(format!("--readonly={readonly_level}"));
+        if let Some(level) = readonly_level(user, session)? {
+            arguments.push(format!("--readonly={level}"));
         }
         let mut connection =
             self.api.connect(&arguments).ok_or_else(|| self.why_refused(session.settings))?;
@@ -115,9 +100,37 @@ impl Engine {
             run(&mut connection, "SET ROLE reader")?;
         }
         if let Some(database) = session.database {
-            run(&mut connection, &format!("USE {}", quote_identifier(database)))?;
+            self.use_database(&mut connection, database)?;
         }
         Ok(connection)
+    }
+
+    /// Makes `database` the connection's current one.
+    pub(crate) fn use_database(&self, connection: &mut Connection, database: &str) -> Result<(), Exception> {
+        run(connection, &format!("USE {}", quote_identifier(database)))
+    }
+
+    /// The request's settings, each known, and with the marker among them; `readonly` is left out.
+    pub(crate) fn checked_settings(
+        &self,
+        user: User,
+        session: &Session<'_>,
+    ) -> Result<Vec<(String, String)>, Exception> {
+        let mut comment = session.marker.to_owned();
+        let mut settings = Vec::with_capacity(session.settings.len() + 1);
+        for (name, value) in session.settings {
+            match name.as_str() {
+                "readonly" => {}
+                "log_comment" => comment = format!("{} {value}", session.marker),
+                _ if user == User::Reader && !guard::is_reader_setting(name) => {
+                    return Err(read_only_setting(name))
+                }
+                _ if self.known_settings.contains(name) => settings.push((name.clone(), value.clone())),
+                _ => return Err(unknown_setting(name)),
+            }
+        }
+        settings.push(("log_comment".to_owned(), comment));
+        Ok(settings)
     }
 
     /// The engine says only that it refused; setting one by one on a plain connection says why.
@@ -147,8 +160,23 @@ impl Engine {
     }
 }
 
-fn run(connection: &mut Connection, sql: &str) -> Result<(), Exception> {
+/// Runs a statement that has no result.
+pub(crate) fn run(connection: &mut Connection, sql: &str) -> Result<(), Exception> {
     connection.query(sql.as_bytes(), "TSV", &[]).map(drop).map_err(Exception::from_engine)
+}
+
+/// The `readonly` to run with: a reader's and GET's is at least 2, and nobody lowers it.
+fn readonly_level(user: User, session: &Session<'_>) -> Result<Option<&'static str>, Exception> {
+    let forced = session.readonly || user == User::Reader;
+    let asked = session.settings.iter().rev().find(|(name, _)| name == "readonly");
+    match asked.map(|(_, value)| value.as_str()) {
+        Some("1") => Ok(Some("1")),
+        Some("2") => Ok(Some("2")),
+        None if forced => Ok(Some("2")),
+        None => Ok(None),
+        Some("0") if !forced => Ok(None),
+        Some(_) => Err(read_only_setting("readonly")),
+    }
 }
 
 fn read_only_setting(name: &str) -> Exception {
@@ -167,6 +195,7 @@ fn unknown_setting(name: &str) -> Exception {
     )
 }
 
+/// A string literal.
 pub(crate) fn quote_string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

@@ -10,7 +10,7 @@
 use crate::auth::User;
 use crate::binding::{Class, Connection};
 use crate::exception::{code, Exception};
-use crate::sql::{first_word, has_word, Head};
+use crate::sql::{first_word, has_prefix, has_word, Head};
 
 /// How a statement may be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,30 +23,46 @@ pub(crate) enum Verdict {
 
 /// Names that reach the host's files, its network, or run text as a statement.
 const READER_WORDS: [&str; 4] = ["file", "eval", "catboostEvaluate", "reverseDNSQuery"];
+/// Beginnings of settings through which formats read, write or fetch files, or the parser changes.
+const READER_SETTINGS: [&str; 8] = [
+    "format_schema",
+    "format_template_",
+    "format_avro_schema_registry_",
+    "output_format_schema",
+    "input_format_record_errors_",
+    "rename_files_after_processing",
+    "url_base",
+    "dialect",
+];
 /// Clauses that would write or read this server's files for a remote client.
 const FILE_CLAUSES: [&str; 2] = ["OUTFILE", "INFILE"];
 
-/// Refuses what `user` may not run.
+/// Who runs a statement, and how it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    /// The user.
+    pub(crate) user: User,
+    /// Sent by GET, which reads only.
+    pub(crate) readonly: bool,
+}
+
+/// Refuses what `caller` may not run.
 pub(crate) fn judge(
-    user: User,
+    caller: Caller,
     connection: &mut Connection,
     text: &[u8],
     head: &Head,
     parameters: &[(String, String)],
 ) -> Result<Verdict, Exception> {
-    let words = match user {
-        User::Writer => &[][..],
-        User::Reader => &READER_WORDS[..],
-    };
     let is_insert = matches!(head, Head::Insert { .. });
-    if user == User::Reader && is_insert {
-        return Err(read_only());
+    if is_insert && (caller.user == User::Reader || caller.readonly) {
+        return Err(read_only(caller));
     }
     let sql = match head {
         Head::Insert { end, .. } => &text[..*end],
         _ => text,
     };
-    refuse_words(connection, sql, words, parameters)?;
+    refuse_words(caller.user, connection, sql, parameters)?;
     if is_insert {
         return Ok(Verdict::Any);
     }
@@ -58,44 +74,59 @@ pub(crate) fn judge(
             "Syntax error (Multi-statements are not allowed): send one statement in a request",
         ));
     }
-    match (user, class) {
-        (_, Class::Unknown) => Ok(Verdict::SelectOnly),
-        (User::Writer, _) | (User::Reader, Class::ReadOnly) => Ok(Verdict::Any),
-        // These change only the connection, which ends with the request.
-        (User::Reader, Class::Control) if ["SET", "USE"].contains(&first_word(sql).as_str()) => {
-            Ok(Verdict::Any)
-        }
-        (User::Reader, _) => Err(read_only()),
+    let free = caller.user == User::Writer && !caller.readonly;
+    match class {
+        Class::Unknown => Ok(Verdict::SelectOnly),
+        Class::ReadOnly => Ok(Verdict::Any),
+        _ if free => Ok(Verdict::Any),
+        // These change only the connection, and the engine refuses those that would lift `readonly`.
+        Class::Control if is_session_change(sql) => Ok(Verdict::Any),
+        _ => Err(read_only(caller)),
     }
+}
+
+/// `SET name = value` or `USE database`, but never `SET ROLE`, which would outlive it in a session.
+fn is_session_change(sql: &[u8]) -> bool {
+    ["SET", "USE"].contains(&first_word(sql).as_str()) && !has_word(sql, "ROLE")
+}
+
+/// Whether a reader may use this setting, in the URL as in SQL.
+pub(crate) fn is_reader_setting(name: &str) -> bool {
+    !READER_SETTINGS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The first name in `text` that `user` may not use.
+fn forbidden(user: User, text: &[u8]) -> Option<&'static str> {
+    let reader = (user == User::Reader).then(|| {
+        let mut words = READER_WORDS.iter().filter(|word| has_word(text, word));
+        words.next().or_else(|| READER_SETTINGS.iter().find(|prefix| has_prefix(text, prefix)))
+    });
+    reader.flatten().or_else(|| FILE_CLAUSES.iter().find(|word| has_word(text, word))).copied()
 }
 
 /// Refuses statements in which a forbidden name stands outside literals and comments.
 fn refuse_words(
+    user: User,
     connection: &mut Connection,
     sql: &[u8],
-    words: &[&str],
     parameters: &[(String, String)],
 ) -> Result<(), Exception> {
-    let forbidden = |text: &[u8]| {
-        let mut all = words.iter().chain(&FILE_CLAUSES);
-        all.find(|word| has_word(text, word)).map(|word| (*word).to_owned())
-    };
     // An escape inside a quoted name could spell a forbidden one.
-    let escaped = |text: &[u8]| !words.is_empty() && text.contains(&b'\\');
-    if !words.is_empty() && has_word(sql, "Identifier") {
-        let name = parameters.iter().find_map(|(_, value)| forbidden(value.as_bytes()));
+    let escaped = |text: &[u8]| user == User::Reader && text.contains(&b'\\');
+    if user == User::Reader && has_word(sql, "Identifier") {
+        let name = parameters.iter().find_map(|(_, value)| forbidden(user, value.as_bytes()));
         if let Some(name) = name {
-            return Err(refused(&name));
+            return Err(refused(name));
         }
     }
-    if forbidden(sql).is_none() && !escaped(sql) {
+    if forbidden(user, sql).is_none() && !escaped(sql) {
         return Ok(());
     }
     let bare = without_literals(connection, sql)?;
     if escaped(&bare) {
         return Err(refused("\\"));
     }
-    forbidden(&bare).map_or(Ok(()), |name| Err(refused(&name)))
+    forbidden(user, &bare).map_or(Ok(()), |name| Err(refused(name)))
 }
 
 /// The statement as the engine's lexer sees it, literals replaced by `?`, comments gone.
@@ -109,12 +140,16 @@ fn without_literals(connection: &mut Connection, sql: &[u8]) -> Result<Vec<u8>, 
     Ok(answer.as_ref().to_vec())
 }
 
-fn read_only() -> Exception {
-    Exception::new(
-        code::READONLY,
-        "READONLY",
-        "default: Cannot execute query in readonly mode; only the user fettle may change data",
-    )
+fn read_only(caller: Caller) -> Exception {
+    let why = match caller.user {
+        User::Reader => {
+            "default: Cannot execute query in readonly mode; only the user fettle may change data"
+        }
+        User::Writer => {
+            "fettle: Cannot execute query in readonly mode; GET implies readonly, use POST to change data"
+        }
+    };
+    Exception::new(code::READONLY, "READONLY", why)
 }
 
 fn refused(name: &str) -> Exception {

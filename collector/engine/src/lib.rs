@@ -11,6 +11,7 @@ mod config;
 mod engine;
 mod errors;
 mod exception;
+mod footprint;
 mod form;
 mod guard;
 mod input;
@@ -19,6 +20,7 @@ mod output;
 mod request;
 mod response;
 mod server;
+mod session;
 mod settings;
 mod sql;
 mod statement;
@@ -66,6 +68,7 @@ pub async fn serve(
     let told = Ready { address, version: engine.version.clone(), library };
     let server = Arc::new(Server {
         engine,
+        sessions: Arc::default(),
         writer_password,
         workers,
         readers: Arc::new(Semaphore::new(readers)),

@@ -1,18 +1,24 @@
 //! Responses: their headers, and bodies that pass a running statement's pieces on.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Sleep;
 
 use crate::engine::Engine;
 use crate::exception::Exception;
 use crate::output::{Head, Piece};
 use crate::statement::DEFAULT_FORMAT;
+
+/// How long the last bytes before a broken end have to leave.
+const BREAK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A response's body.
 pub(crate) enum Answer {
@@ -24,8 +30,9 @@ pub(crate) enum Answer {
         pieces: Receiver<Piece>,
         /// Dropped with the body: a statement that still runs then is cancelled.
         _watch: Box<dyn Send + Sync>,
-        /// An error was told; the next poll breaks the transfer off.
-        broken: bool,
+        /// An error was told; when this has passed the transfer is broken off. Until then the
+        /// connection sends what it holds, which it would throw away when broken off at once.
+        broken: Option<Pin<Box<Sleep>>>,
     },
 }
 
@@ -44,13 +51,15 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed { broken: true, .. } => Poll::Ready(Some(Err(BrokenOff))),
+            Self::Streamed { broken: Some(pause), .. } => {
+                pause.as_mut().poll(context).map(|()| Some(Err(BrokenOff)))
+            }
             Self::Streamed { pieces, broken, .. } => match pieces.poll_recv(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Ready(Some(Piece::Data(bytes))) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Poll::Ready(Some(Piece::Broken(bytes))) => {
-                    *broken = true;
+                    *broken = Some(Box::pin(tokio::time::sleep(BREAK_PAUSE)));
                     Poll::Ready(Some(Ok(Frame::data(bytes))))
                 }
             },

@@ -23,6 +23,7 @@ use crate::input::{Input, Pieces};
 use crate::output::{Ends, Output};
 use crate::request::Request;
 use crate::response::{self, Answer};
+use crate::session::Sessions;
 use crate::statement::Statement;
 use crate::workers::Workers;
 
@@ -30,11 +31,16 @@ use crate::workers::Workers;
 const PIECES_AHEAD: usize = 4;
 /// Longest wait for a request's head, and so the life of an idle connection.
 const IDLE: Duration = Duration::from_secs(90);
+/// Most that is read of a refused request, and for how long.
+const MAX_DRAIN: usize = 256 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// What every request needs.
 pub(crate) struct Server {
     /// The open engine.
     pub(crate) engine: Arc<Engine>,
+    /// Sessions kept between requests.
+    pub(crate) sessions: Arc<Sessions>,
     /// The writer's password.
     pub(crate) writer_password: String,
     /// The threads that wait on the engine.
@@ -136,20 +142,27 @@ impl Server {
         let (head, body) = http.into_parts();
         let mut request = Request::read(&head.method, &head.uri, &head.headers);
         let query_id = request.query_id.take().unwrap_or_else(new_query_id);
-        let answered = match form::boundary(&head.headers) {
-            Some(boundary) => match form::read(&mut request, body, &boundary).await {
-                Ok(()) => self.run(request, None, &query_id).await,
-                Err(exception) => Err(exception),
-            },
-            None => self.run(request, Some(body), &query_id).await,
+        let (mut body, read) = match form::boundary(&head.headers) {
+            Some(boundary) => (None, form::read(&mut request, body, &boundary).await),
+            None => (Some(body), Ok(())),
         };
-        answered.unwrap_or_else(|exception| response::error(&self.engine, &query_id, &exception))
+        let answered = match read {
+            Ok(()) => self.run(request, &mut body, &query_id).await,
+            Err(exception) => Err(exception),
+        };
+        match answered {
+            Ok(response) => response,
+            Err(exception) => {
+                drain(body).await;
+                response::error(&self.engine, &query_id, &exception)
+            }
+        }
     }
 
     async fn run(
         &self,
         request: Request,
-        body: Option<Incoming>,
+        body: &mut Option<Incoming>,
         query_id: &str,
     ) -> Result<Response<Answer>, Exception> {
         let user = authenticate(&request.credentials, &self.writer_password)?;
@@ -163,11 +176,7 @@ impl Server {
         let watch = Watch::new(&self.engine, &marker);
         let done = Arc::clone(&watch.done);
         let encoding = request.encoding;
-        let input = Input::new(
-            Pieces::new(Handle::current(), body_pieces),
-            &request.content_encoding,
-            request.decompress,
-        )?;
+        let pieces_in = Pieces::new(Handle::current(), body_pieces);
         let ends = Ends {
             runtime: Handle::current(),
             head: head_sender,
@@ -176,23 +185,32 @@ impl Server {
             version: self.engine.version.clone(),
         };
         let output = Output::new(ends, encoding, request.wait_end);
-        let statement = Statement { engine: Arc::clone(&self.engine), user, request, input, marker };
+        let (engine, sessions) = (Arc::clone(&self.engine), Arc::clone(&self.sessions));
         self.workers.submit(move || {
-            statement.run(output);
-            done.store(true, Ordering::Release);
+            // Here, because decoders read ahead when they are made.
+            match Input::new(pieces_in, &request.content_encoding, request.decompress) {
+                Ok(input) => {
+                    Statement { engine, sessions, user, request, input, marker, done }.run(output);
+                }
+                Err(exception) => {
+                    done.store(true, Ordering::Release);
+                    output.fail(exception);
+                }
+            }
             drop(place);
         });
-        if let Some(body) = body {
-            forward(body, body_sender).await;
+        match body {
+            Some(body) => forward(body, body_sender).await,
+            None => drop(body_sender),
         }
         let head = head.await.map_err(|_| shutting_down())??;
-        let body = Answer::Streamed { pieces, _watch: Box::new(watch), broken: false };
+        let body = Answer::Streamed { pieces, _watch: Box::new(watch), broken: None };
         Ok(response::result(&self.engine, query_id, &head, encoding.header(), &tag, body))
     }
 }
 
 /// Sends a request's body to the statement; ends early when the statement wants no more of it.
-async fn forward(mut body: Incoming, sender: mpsc::Sender<io::Result<Bytes>>) {
+async fn forward(body: &mut Incoming, sender: mpsc::Sender<io::Result<Bytes>>) {
     if body.is_end_stream() {
         return;
     }
@@ -214,6 +232,19 @@ async fn forward(mut body: Incoming, sender: mpsc::Sender<io::Result<Bytes>>) {
             return;
         }
     }
+}
+
+/// Reads the rest of a refused request's body, within reason: a connection that is closed over unread
+/// data is reset, and the client might lose the refusal.
+async fn drain(body: Option<Incoming>) {
+    let Some(mut body) = body else { return };
+    let rest = async {
+        let mut left = MAX_DRAIN;
+        while let (1.., Some(Ok(frame))) = (left, body.frame().await) {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
 /// Cancels its statement when it is dropped before the statement has ended.

@@ -108,12 +108,25 @@ pub(crate) fn first_word(text: &[u8]) -> String {
 
 /// Whether `word` stands in `text` by itself, not as a part of a longer word.
 pub(crate) fn has_word(text: &[u8], word: &str) -> bool {
-    let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    text.windows(word.len()).enumerate().any(|(at, window)| {
-        window.eq_ignore_ascii_case(word.as_bytes())
-            && !is_part(at.checked_sub(1).and_then(|before| text.get(before)))
-            && !is_part(text.get(at + word.len()))
-    })
+    word_starts(text, word).any(|at| !is_word_part(text.get(at + word.len())))
+}
+
+/// Whether a word of `text` begins with `prefix`.
+pub(crate) fn has_prefix(text: &[u8], prefix: &str) -> bool {
+    word_starts(text, prefix).next().is_some()
+}
+
+fn word_starts<'t>(text: &'t [u8], word: &'t str) -> impl Iterator<Item = usize> + 't {
+    text.windows(word.len())
+        .enumerate()
+        .filter(|(_, window)| window.eq_ignore_ascii_case(word.as_bytes()))
+        .filter_map(|(at, _)| {
+            (!is_word_part(at.checked_sub(1).and_then(|before| text.get(before)))).then_some(at)
+        })
+}
+
+fn is_word_part(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Running one statement, on a thread that may wait: from its text and body to its result.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,10 +9,11 @@ use crate::auth::User;
 use crate::binding::{Connection, Numbers};
 use crate::engine::{Engine, Session};
 use crate::exception::{code, Exception};
-use crate::guard::{self, Verdict};
+use crate::guard::{self, Caller, Verdict};
 use crate::input::Input;
 use crate::output::{Output, Stop};
 use crate::request::Request;
+use crate::session::Sessions;
 use crate::sql::{self, Head};
 
 /// Longest statement, without an INSERT's data.
@@ -25,6 +27,8 @@ const NOT_STREAMED: &str = "Code: 36. DB::Exception: Streaming query is not supp
 pub(crate) struct Statement {
     /// The open engine.
     pub(crate) engine: Arc<Engine>,
+    /// Sessions kept between requests.
+    pub(crate) sessions: Arc<Sessions>,
     /// Who asks.
     pub(crate) user: User,
     /// What is asked.
@@ -33,12 +37,16 @@ pub(crate) struct Statement {
     pub(crate) input: Input,
     /// By what [`Engine::kill`] finds it.
     pub(crate) marker: String,
+    /// Set when there is nothing left to kill.
+    pub(crate) done: Arc<AtomicBool>,
 }
 
 impl Statement {
     /// Runs to the end; the result, or the error, goes to `output`.
     pub(crate) fn run(mut self, mut output: Output) {
-        match self.execute(&mut output) {
+        let executed = self.execute(&mut output);
+        self.done.store(true, Ordering::Release);
+        match executed {
             Ok(written) => output.finish(written),
             Err(Stop::Failed(exception)) => output.fail(exception),
             Err(Stop::Gone) => tracing::debug!(marker = self.marker, "the client has gone"),
@@ -57,13 +65,34 @@ impl Statement {
             readonly: self.request.readonly,
             marker: &self.marker,
         };
-        let mut connection = self.engine.connect(self.user, &session)?;
-        let verdict = guard::judge(self.user, &mut connection, &text, &head, &self.request.parameters)?;
+        let named = self.request.session.as_ref().filter(|asked| !asked.id.is_empty());
+        match named {
+            None => {
+                let mut connection = self.engine.connect(self.user, &session)?;
+                self.dispatch(&mut connection, &text, head, output)
+            }
+            Some(asked) => {
+                let sessions = Arc::clone(&self.sessions);
+                let mut lease = sessions.take(&self.engine, self.user, asked, &session)?;
+                self.dispatch(lease.connection(), &text, head, output)
+            }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        connection: &mut Connection,
+        text: &[u8],
+        head: Head,
+        output: &mut Output,
+    ) -> Result<Option<Numbers>, Stop> {
+        let who = Caller { user: self.user, readonly: self.request.readonly };
+        let verdict = guard::judge(who, connection, text, &head, &self.request.parameters)?;
         match head {
             Head::Insert { end, format, data } => {
-                Ok(Some(self.insert(&mut connection, &text[..end], &format, &text[data..])?))
+                Ok(Some(self.insert(connection, &text[..end], &format, &text[data..])?))
             }
-            Head::Whole | Head::More => self.select(&mut connection, &text, verdict, output),
+            Head::Whole | Head::More => self.select(connection, text, verdict, output),
         }
     }
 
@@ -125,7 +154,7 @@ impl Statement {
         let parameters = &self.request.parameters;
         let refusal = match connection.select(text, format, parameters) {
             Ok(mut stream) => {
-                while let Some(chunk) = stream.next().map_err(Exception::from_engine)? {
+                while let Some(chunk) = stream.next().map_err(fetch_error)? {
                     output.push(chunk)?;
                 }
                 return Ok(None);
@@ -140,4 +169,12 @@ impl Statement {
         output.push_bytes(Bytes::from_owner(result))?;
         Ok(Some(numbers))
     }
+}
+
+/// The engine's client takes `exit` and the like as a wish to end and starts nothing.
+fn fetch_error(message: String) -> Exception {
+    if message == "No active streaming query" {
+        return Exception::new(code::SYNTAX_ERROR, "SYNTAX_ERROR", "Syntax error: this is no statement");
+    }
+    Exception::from_engine(message)
 }

@@ -28,7 +28,7 @@ impl Workers {
                 .stack_size(8 << 20)
                 .spawn(move || {
                     while let Some(job) = next(&receiver) {
-                        run(job)
+                        run(job);
                     }
                 })
                 .map_err(|source| EngineError::Threads { source })?;
