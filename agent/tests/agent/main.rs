@@ -5,6 +5,8 @@
 mod collector;
 mod crash;
 mod frames;
+mod full_disk;
 mod nats;
+mod page;
 mod process;
 mod publishing;

@@ -8,6 +8,7 @@ use rustix::process::{kill_process, Pid, Signal};
 
 use crate::collector::{Collector, Received};
 use crate::nats::{free_port, Nats};
+use crate::page::until;
 
 fn agent() -> Command {
     Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
@@ -106,24 +107,15 @@ fn metrics_are_served() {
     let (nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
     let address = format!("127.0.0.1:{}", free_port());
     let child = run(&nats, dir.path(), &address);
-    let page = || -> Option<String> {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(&address).ok()?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").ok()?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page).ok()?;
-        Some(page)
-    };
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !page().is_some_and(|page| page.contains("\nfettle_agent_connected 1\n")) {
-        assert!(Instant::now() < deadline, "{:?}", page());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    runtime().block_on(async {
+        until(&address, "connected", |connected| connected == 1.0).await;
+        until(&address, "publish_ack_seconds_count", |acks| acks >= 1.0).await;
+    });
     assert_eq!(terminate(child), 0);
 }
 
 #[test]
-fn what_cannot_work_is_said_in_one_sentence() {
+fn questions_are_answered_and_mistakes_said_in_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("agent.toml");
     std::fs::write(&file, "[spool]\nquotum = 1\n").unwrap();
@@ -141,6 +133,9 @@ fn what_cannot_work_is_said_in_one_sentence() {
         assert!(!out.status.success() && said.contains(expected), "{args:?} says {said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     }
+    let scan = ask(&["sample", "--once", "--format", "json"]);
+    let scan: serde_json::Value = serde_json::from_slice(&scan.stdout).unwrap();
+    assert_eq!(scan["families"]["memory"].as_array().unwrap().len(), 1);
     let good = ask(&["--check", "--agent", "web-1"]);
     assert!(good.status.success());
     assert!(String::from_utf8(good.stdout).unwrap().contains("agent = \"web-1\""));
