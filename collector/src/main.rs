@@ -1,7 +1,9 @@
 //! `fettle-collector`: takes frames from NATS, stores them in ClickHouse, answers for it over HTTP.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -84,8 +86,18 @@ impl RunArgs {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match command(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fettle-collector: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run(args) => run(&args),
         Command::Check(args) => {
             let settings = args.raw()?.settle()?;
@@ -125,7 +137,10 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
 fn start_logs(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FETTLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     if json {
         logs.json().init();
     } else {
