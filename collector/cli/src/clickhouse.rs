@@ -1,5 +1,7 @@
 //! `fettle clickhouse serve`: the embedded engine in the foreground, until SIGTERM or SIGINT.
 
+use std::io::IsTerminal as _;
+
 use fettle_engine::{EngineError, Ready, ServeSettings};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::oneshot;
@@ -22,7 +24,8 @@ pub(crate) enum ServeError {
 pub(crate) fn serve(arguments: ServeArguments) -> Result<(), ServeError> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FETTLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let settings = settle(arguments);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -16,8 +16,8 @@ use crate::output;
 const BYTES_MAX: u64 = 8 << 20;
 /// Turned-over logs that are kept: `NAME.log.1` is the newest.
 const OLD_MAX: u32 = 3;
-/// The longest line that is kept as last words.
-const LINE_MAX: usize = 4096;
+/// So much of a line is kept as last words: a sentence, not a page. The file has all of it.
+const LINE_MAX: usize = 400;
 
 /// A log that several readers write to.
 #[derive(Debug, Clone)]
@@ -120,9 +120,11 @@ impl Inner {
     }
 
     fn remember(&mut self, bytes: &[u8]) {
+        // Shown lines are kept longer, since what is cut from them is not seen.
+        let longest = if self.echo.is_some() { LINE_MAX * 10 } else { LINE_MAX };
         for &byte in bytes {
             if byte != b'\n' {
-                if self.line.len() < LINE_MAX {
+                if self.line.len() < longest {
                     self.line.push(byte);
                 }
                 continue;
