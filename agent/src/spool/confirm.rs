@@ -12,14 +12,13 @@ impl Spool {
         let Some(last) = self.last_given(stored.boot) else {
             return;
         };
-        if stored.upto > last {
-            self.leave_boot(stored, last);
-            return;
-        }
         let upto = self.watermarks.entry(stored.boot).or_insert(0);
-        if stored.upto > *upto {
-            *upto = stored.upto;
+        if stored.upto.min(last) > *upto {
+            *upto = stored.upto.min(last);
             self.settle();
+        }
+        if stored.boot == self.boot && stored.upto > last {
+            self.leave_boot(stored, last);
         }
     }
 
@@ -34,26 +33,26 @@ impl Spool {
     }
 
     /// The collector has numbers that this spool never gave: somebody put an old copy of the spool
-    /// back, or another agent has the same name and boot. These numbers must not be used again.
+    /// back. They must not be used again. (In an older boot it only says that the host lost, with its
+    /// power, frames that had been published.)
     fn leave_boot(&mut self, stored: Stored, last: u64) {
-        if stored.boot == self.boot && self.trouble.is_none() {
-            tracing::error!(
-                stored = stored.upto,
-                last,
-                "the collector has frames this spool never wrote; was an old copy of it put back? \
-                 A new boot begins"
-            );
-            self.boot = fresh_boot();
-            self.next_seq = 1;
-            self.record();
-        }
+        tracing::error!(
+            stored = stored.upto,
+            last,
+            "the collector has frames this spool never wrote; was an old copy of it put back? A new boot begins"
+        );
+        self.boot = fresh_boot();
+        self.next_seq = 1;
+        self.record();
     }
 
-    /// Remembers how far NATS has acknowledged, so that a restart begins there.
+    /// Remembers how far NATS has acknowledged, so that a restart begins there. To be told now and
+    /// then, not of every frame.
     pub fn published(&mut self, index: u64) {
         let on_disk = self.log.entry_at(index).ok().flatten().filter(|entry| entry.index == index);
         if let Some(entry) = on_disk {
             self.published = (entry.boot, entry.seq);
+            self.record();
         }
     }
 

@@ -18,8 +18,10 @@ use super::ranges::Ranges;
 use super::state::{State, StateFile};
 use super::{Durability, Recovery, SpoolError, SpoolSettings};
 
-/// How long to leave a disk alone that refused a write.
+/// How long to leave a disk alone that refused a write, at first.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long at most.
+const RETRY_AFTER_MOST: Duration = Duration::from_secs(8);
 
 /// What the spool has done and holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub struct Counters {
 /// Why and since when the disk is left alone.
 #[derive(Debug)]
 pub(super) struct Trouble {
+    wait: Duration,
     retry_at: Instant,
 }
 
@@ -195,7 +198,8 @@ impl Spool {
                 "the spool's disk refuses writes; frames are held in memory until it takes them again"
             );
         }
-        self.trouble = Some(Trouble { retry_at: now + RETRY_AFTER });
+        let wait = self.trouble.as_ref().map_or(RETRY_AFTER, |t| (t.wait * 2).min(RETRY_AFTER_MOST));
+        self.trouble = Some(Trouble { wait, retry_at: now + wait });
     }
 
     /// When the disk should be tried again, if it is in trouble.
@@ -257,7 +261,7 @@ impl Spool {
 
     /// Writes the state down for a restart.
     pub fn close(&mut self) {
-        self.retry(Instant::now() + RETRY_AFTER);
+        self.retry(Instant::now() + RETRY_AFTER_MOST);
         self.record();
     }
 

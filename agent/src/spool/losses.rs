@@ -56,7 +56,8 @@ impl Spool {
         self.give_up(range);
     }
 
-    /// What a report said that nobody received is said again by the next one.
+    /// What a report said that nobody received is said again by the next one. Neighbours are put
+    /// together here, so that an outage of months is still a few ranges.
     fn take_over_report(&mut self, bytes: &[u8]) {
         if let Ok(frame) = decode(bytes, &mut Scratch::default()) {
             frame.dropped.iter().for_each(|range| self.unreported.add(*range));
@@ -67,7 +68,7 @@ impl Spool {
         self.counters.dropped_frames += range.last_seq - range.first_seq + 1;
         self.counters.dropped_samples += range.samples;
         self.given_up.add(range);
-        self.unreported.add(range);
+        self.unreported.add_apart(range);
     }
 
     /// Puts frames on record that found no room in the queue and so never had a number.

@@ -2,7 +2,7 @@
 
 use fettle_shared::frame::DroppedRange;
 
-/// Ranges, coalesced as they are added.
+/// Ranges, in the order in which they were added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ranges(Vec<DroppedRange>);
 
@@ -20,12 +20,17 @@ impl Ranges {
         self.0.push(range);
     }
 
+    /// Adds a range that stays apart, so that what it says of its frames stays exact.
+    pub(super) fn add_apart(&mut self, range: DroppedRange) {
+        self.0.push(range);
+    }
+
     /// Whether a frame is in it.
     pub(super) fn contains(&self, boot: u64, seq: u64) -> bool {
         self.0.iter().any(|r| r.boot == boot && (r.first_seq..=r.last_seq).contains(&seq))
     }
 
-    /// Forgets what `gone` says need not be known any more.
+    /// Keeps what `keep` says.
     pub(super) fn retain(&mut self, keep: impl Fn(&DroppedRange) -> bool) {
         self.0.retain(keep);
     }

@@ -75,6 +75,7 @@ impl Worker {
                 self.take_frame(bytes, Instant::now());
             }
         }
+        self.spool.note_overflow(self.inbox.take_overflow(), Instant::now());
         self.spool.close();
         self.tell();
     }
