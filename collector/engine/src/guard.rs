@@ -17,6 +17,8 @@ use crate::sql::{first_word, has_prefix, has_word, Head};
 pub(crate) enum Verdict {
     /// Any way that fits it.
     Any,
+    /// It only reads and has a result.
+    Reading,
     /// As a SELECT or not at all: the engine's parser did not know it.
     SelectOnly,
 }
@@ -77,7 +79,7 @@ pub(crate) fn judge(
     let free = caller.user == User::Writer && !caller.readonly;
     match class {
         Class::Unknown => Ok(Verdict::SelectOnly),
-        Class::ReadOnly => Ok(Verdict::Any),
+        Class::ReadOnly => Ok(Verdict::Reading),
         _ if free => Ok(Verdict::Any),
         // These change only the connection, and the engine refuses those that would lift `readonly`.
         Class::Control if is_session_change(sql) => Ok(Verdict::Any),

@@ -17,6 +17,7 @@ mod guard;
 mod input;
 mod library;
 mod output;
+mod piped;
 mod request;
 mod response;
 mod server;

@@ -210,6 +210,11 @@ impl Output {
         self.pieces.is_closed()
     }
 
+    /// Says how much has been read and written, when that is known as a whole.
+    pub(crate) fn count(&mut self, numbers: Numbers) {
+        self.numbers = numbers;
+    }
+
     /// Sends a piece of the result on.
     pub(crate) fn push(&mut self, chunk: Chunk) -> Result<(), Stop> {
         let numbers = chunk.numbers();

@@ -78,23 +78,46 @@ fn data_gap(text: &[u8]) -> usize {
     }
 }
 
-/// The format that the statement's own FORMAT clause names, if it has one.
-pub(crate) fn format_clause(text: &[u8]) -> Option<String> {
-    let mut found = None;
+/// Where a statement's own FORMAT clause is: the whole clause, and the name in it.
+fn format_span(text: &[u8]) -> Option<(Token, Token)> {
+    let tokens: Vec<Token> = Tokens::new(text).collect();
     let mut depth = 0;
-    let mut after_format = false;
-    for token in Tokens::new(text) {
+    let mut found = None;
+    for (at, token) in tokens.iter().enumerate() {
         match token.kind {
             Kind::Open => depth += 1,
             Kind::Close => depth -= 1,
-            Kind::Word if depth == 0 && after_format => {
-                found = Some(String::from_utf8_lossy(&text[token.start..token.end]).into_owned());
+            Kind::Word if depth == 0 && token.is(text, "FORMAT") => {
+                // A clause ends the statement, or only settings follow it; else it is a name.
+                let name = tokens.get(at + 1).filter(|name| name.kind == Kind::Word);
+                let last = match tokens.get(at + 2) {
+                    None => true,
+                    Some(next) => next.is(text, "SETTINGS") || text[next.start] == b';',
+                };
+                found = name.filter(|_| last).map(|name| (*token, *name)).or(found);
             }
             _ => {}
         }
-        after_format = depth == 0 && token.is(text, "FORMAT");
     }
     found
+}
+
+/// The format that the statement's own FORMAT clause names, if it has one.
+pub(crate) fn format_clause(text: &[u8]) -> Option<String> {
+    let (_, name) = format_span(text)?;
+    Some(String::from_utf8_lossy(&text[name.start..name.end]).into_owned())
+}
+
+/// The statement with its result sent to `path`, in its own format or else in `format`.
+pub(crate) fn with_outfile(text: &[u8], path: &str, format: &str) -> Vec<u8> {
+    let end = Tokens::new(text).filter(|token| text[token.start] != b';').last().map_or(0, |token| token.end);
+    let text = &text[..end];
+    let (head, format, tail) = match format_span(text) {
+        Some((clause, name)) => (&text[..clause.start], &text[name.start..name.end], &text[name.end..]),
+        None => (text, format.as_bytes(), &b""[..]),
+    };
+    // On lines of their own: the statement may end in a comment.
+    [head, b"\nINTO OUTFILE '", path.as_bytes(), b"' APPEND\nFORMAT ", format, b"\n", tail].concat()
 }
 
 /// The first word of a statement, in capitals.
@@ -293,9 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn an_outfile_is_put_where_it_belongs() {
+        let spliced = |text: &str| String::from_utf8(with_outfile(text.as_bytes(), "p", "TSV")).unwrap();
+        assert_eq!(spliced("SELECT 1; -- x"), "SELECT 1\nINTO OUTFILE 'p' APPEND\nFORMAT TSV\n");
+        assert_eq!(
+            spliced("SELECT 1 FORMAT CSV SETTINGS a = 1"),
+            "SELECT 1 \nINTO OUTFILE 'p' APPEND\nFORMAT CSV\n SETTINGS a = 1"
+        );
+        assert_eq!(
+            spliced("SELECT format AS format FROM t"),
+            "SELECT format AS format FROM t\nINTO OUTFILE 'p' APPEND\nFORMAT TSV\n"
+        );
+    }
+
+    #[test]
     fn formats_and_words_are_found() {
         assert_eq!(format_clause(b"SELECT format('x') FORMAT JSON -- FORMAT CSV").as_deref(), Some("JSON"));
         assert_eq!(format_clause(b"SELECT 'FORMAT JSON'"), None);
+        assert_eq!(format_clause(b"SELECT 1 AS format FROM t"), None);
+        assert_eq!(format_clause(b"SELECT 1 format CSV SETTINGS a = 1;").as_deref(), Some("CSV"));
         assert_eq!(first_word(b"/* x */ (select 1)"), "SELECT");
         assert!(has_word(b"SELECT File ('x')", "file") && !has_word(b"SELECT file_name, profile", "file"));
     }

@@ -12,6 +12,7 @@ use crate::exception::{code, Exception};
 use crate::guard::{self, Caller, Verdict};
 use crate::input::Input;
 use crate::output::{Output, Stop};
+use crate::piped;
 use crate::request::Request;
 use crate::session::Sessions;
 use crate::sql::{self, Head};
@@ -152,6 +153,10 @@ impl Statement {
     ) -> Result<Option<Numbers>, Stop> {
         let format = self.request.format.as_deref().unwrap_or(DEFAULT_FORMAT);
         let parameters = &self.request.parameters;
+        let own_format = sql::format_clause(text);
+        if verdict == Verdict::Reading && !piped::is_seamless(own_format.as_deref().unwrap_or(format)) {
+            return piped::run(connection, text, format, parameters, output);
+        }
         let refusal = match connection.select(text, format, parameters) {
             Ok(mut stream) => {
                 while let Some(chunk) = stream.next().map_err(fetch_error)? {

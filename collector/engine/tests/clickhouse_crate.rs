@@ -70,7 +70,7 @@ async fn results_stream() {
 #[tokio::test]
 async fn parameters_and_options_are_sent() {
     let client = reader(Compression::Lz4).with_setting("max_block_size", "123");
-    let query = client.query("SELECT {a: UInt64} + 1, {b: String}, getSetting('max_block_size')");
+    let query = client.query("SELECT {a: UInt64} + 1, {b: String}, toUInt64(getSetting('max_block_size'))");
     let row: (u64, String, u64) = query.param("a", 41).param("b", "it's").fetch_one().await.unwrap();
     assert_eq!(row, (42, "it's".to_owned(), 123));
     let plain: u64 = reader(Compression::None)
