@@ -93,7 +93,7 @@ fn forward(mut reader: PipeReader, output: &mut Output) -> Result<Vec<u8>, Stop>
     }
 }
 
-fn no_pipe(error: std::io::Error) -> Exception {
+fn no_pipe(error: impl std::fmt::Display) -> Exception {
     Exception::new(
         code::STD_EXCEPTION,
         "STD_EXCEPTION",

@@ -25,7 +25,7 @@ fn writer(compression: Compression) -> Client {
 }
 
 fn sample(id: u64) -> Sample {
-    let note = (id % 2 == 0).then(|| "even".to_owned());
+    let note = id.is_multiple_of(2).then(|| "even".to_owned());
     Sample { id, name: format!("n{id}"), value: id as f64 / 4.0, note, tags: vec![id as u32, 7] }
 }
 
@@ -41,7 +41,7 @@ async fn make_table(name: &str) {
 async fn rows_go_in_and_come_out_typed() {
     for (table, compression) in [("crate_plain", Compression::None), ("crate_lz4", Compression::Lz4)] {
         make_table(table).await;
-        let client = writer(compression.clone());
+        let client = writer(compression);
         let mut insert = client.insert::<Sample>(table).await.unwrap();
         for id in 0..10_000 {
             insert.write(&sample(id)).await.unwrap();
