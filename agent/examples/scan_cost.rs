@@ -3,12 +3,52 @@
 //!
 //! `cargo run --release -p fettle-agent --example scan_cost [-- SECONDS [RATE]]`
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fettle_agent::sample::{run_scan_thread, Figures, Identity, Sampler, SamplerSettings};
 use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::FrameBuilder;
+
+/// Bare `pread`s over the files of the fast families, all descriptors kept, at the sampler's own pace
+/// so that caches are as cold as they are for it. CPU time of one round in µs.
+fn bare_reads(interval: Duration, rounds: u32) -> f64 {
+    const FILES: &[&str] = &[
+        "stat",
+        "meminfo",
+        "vmstat",
+        "pressure/cpu",
+        "pressure/memory",
+        "pressure/io",
+        "diskstats",
+        "net/dev",
+    ];
+    let mut files: Vec<File> = FILES.iter().filter_map(|f| File::open(format!("/proc/{f}")).ok()).collect();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
+            files.extend(File::open(entry.path().join("stat")));
+        }
+    }
+    let mut buf = vec![0; 16 * 1024];
+    let mut spent = Duration::ZERO;
+    for _ in 0..rounds {
+        std::thread::sleep(interval);
+        let before = thread_cpu();
+        for file in &files {
+            let _ = std::hint::black_box(file.read_at(&mut buf, 0));
+        }
+        spent += thread_cpu() - before;
+    }
+    spent.as_secs_f64() * 1e6 / f64::from(rounds)
+}
+
+fn thread_cpu() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
 
 #[allow(clippy::print_stdout)]
 fn main() {
@@ -59,4 +99,11 @@ fn main() {
             println!("{name:<19}{value}");
         }
     });
+    let interval = Duration::from_micros(figures.scan_interval_us.get());
+    let floor = bare_reads(interval, 150);
+    let per_scan = samples as f64 / whole.len() as f64 * interval.as_secs_f64();
+    println!(
+        "bare reads         {floor:.0} us a round at the same pace, {:.4} us a metric",
+        floor / per_scan
+    );
 }

@@ -57,7 +57,6 @@ pub(crate) struct KernelFile {
     front: Content,
     back: Content,
     retry_at_us: u64,
-    last_cause: GapCause,
 }
 
 /// How long an absent or forbidden file is left alone before it is tried again.
@@ -68,15 +67,7 @@ impl KernelFile {
         // A path with a NUL byte cannot exist; the empty path is absent as well.
         let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
         let content = || Content { bytes: Vec::new(), len: 0 };
-        Self {
-            path,
-            style,
-            fd: None,
-            front: content(),
-            back: content(),
-            retry_at_us: 0,
-            last_cause: GapCause::Absent,
-        }
+        Self { path, style, fd: None, front: content(), back: content(), retry_at_us: 0 }
     }
 
     /// Reads the file. `None`: it is known to be absent or forbidden, which was counted already, and
@@ -90,11 +81,11 @@ impl KernelFile {
             Ok(()) => Ok(Some(self.reading())),
             Err(cause) => {
                 std::mem::swap(&mut self.front, &mut self.back);
-                if cause != GapCause::TooManyFiles {
+                // What is not there or not for us stays so for a while; anything else may pass at once.
+                if matches!(cause, GapCause::Absent | GapCause::Denied | GapCause::Vanished) {
                     self.retry_at_us = now_us + RETRY_US;
                 }
                 self.fd = None;
-                self.last_cause = cause;
                 Err(cause)
             }
         }
@@ -110,7 +101,12 @@ impl KernelFile {
             self.fd = Some(open_at(CWD, &self.path)?);
         }
         let Some(fd) = &self.fd else { return Err(GapCause::Absent) };
-        read_all(fd, self.style, &mut self.front.bytes, &mut self.front.len)
+        read_all(fd, self.style, &mut self.front.bytes, &mut self.front.len)?;
+        // Both buffers grow at once, so that the next read finds its own large enough.
+        if self.back.bytes.len() < self.front.bytes.len() {
+            self.back.bytes.resize(self.front.bytes.len(), 0);
+        }
+        Ok(())
     }
 }
 

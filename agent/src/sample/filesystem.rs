@@ -3,7 +3,6 @@
 //! File systems of other machines and of user-space servers are left out: statvfs on a server that
 //! does not answer blocks for minutes, and this is the thread that must never be blocked.
 
-use std::ffi::CString;
 use std::path::Path;
 
 use fettle_shared::catalogue::{Catalogue, Family};
@@ -110,8 +109,7 @@ impl FilesystemSource {
 
     /// Calls statvfs and fills the row; `false` for a file system without blocks.
     fn fill(columns: &Columns, mount: &[u8], row: &mut [i64]) -> Result<bool, GapCause> {
-        let path = CString::new(mount).map_err(|_| GapCause::Malformed)?;
-        let vfs = rustix::fs::statvfs(&path)?;
+        let vfs = rustix::fs::statvfs(mount)?;
         if vfs.f_blocks == 0 {
             return Ok(false);
         }

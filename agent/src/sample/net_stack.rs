@@ -178,8 +178,15 @@ impl PairedTable {
 /// sockstat: `TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 25`.
 #[derive(Debug)]
 struct WordTable {
-    /// Protocol, word, column; in the order of the catalogue, which is the kernel's.
-    words: Vec<(Box<[u8]>, Box<[u8]>, usize)>,
+    words: Vec<Word>,
+}
+
+/// One word of one protocol, and where its number goes.
+#[derive(Debug)]
+struct Word {
+    protocol: Box<[u8]>,
+    word: Box<[u8]>,
+    column: usize,
 }
 
 impl WordTable {
@@ -191,7 +198,7 @@ impl WordTable {
             .enumerate()
             .filter_map(|(at, m)| {
                 let (protocol, word) = m.source.strip_prefix(&prefix)?.split_once(' ')?;
-                Some((protocol.as_bytes().into(), word.as_bytes().into(), at))
+                Some(Word { protocol: protocol.as_bytes().into(), word: word.as_bytes().into(), column: at })
             })
             .collect();
         Self { words }
@@ -206,10 +213,10 @@ impl WordTable {
             loop {
                 let word = c.word();
                 let Some(value) = c.number() else { break };
-                let found = self.words.iter().find(|(p, w, _)| **p == *protocol && **w == *word);
-                if let Some((_, _, column)) = found {
-                    row[*column] = value;
-                    seen(*column);
+                let found = self.words.iter().find(|w| *w.protocol == *protocol && *w.word == *word);
+                if let Some(found) = found {
+                    row[found.column] = value;
+                    seen(found.column);
                 }
             }
         }

@@ -278,7 +278,7 @@ mod tests {
             &figures,
             &stop,
             |header, bytes| {
-                frames.push((header.clone(), bytes.to_vec()));
+                frames.push((*header, bytes.to_vec()));
                 stop.store(frames.len() == 3, Ordering::Release);
             },
         )
