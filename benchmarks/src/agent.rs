@@ -16,7 +16,7 @@ use crate::report::{mib, number, Aim, Report, Table};
 use crate::scrape::Page;
 use crate::settings::{Settings, State};
 use crate::sink::{Seen, Sink};
-use crate::stack::{Part, Stack};
+use crate::stack::{Budget, Part, Stack};
 use crate::usage::Usage;
 
 /// The agent settles before it is measured: files are opened, buffers grow to their size.
@@ -47,10 +47,12 @@ pub(crate) async fn agent(settings: &Settings) -> anyhow::Result<()> {
     machine.add_version("netdata", None, "-v");
     machine.add_version("prometheus-node-exporter", None, "--version");
     let state = settings.state()?;
-    let length = Duration::from_secs(settings.seconds);
-    let run = measure(&state, length).await?;
+    let length = Duration::from_secs(settings.seconds_or(60));
+    let run = measure(&state, length, Budget::Default).await?;
+    // It slowed down: what the full rate would take is worth knowing, beside the figure that counts.
+    let lifted = if run.mode == 0.0 { None } else { Some(measure(&state, length, Budget::Lifted).await?) };
     let floor = run_floor(&state, &run.plan.paces, length.min(Duration::from_secs(30))).await?;
-    let title = format!("Agent on this host for {} s", settings.seconds);
+    let title = format!("Agent on this host for {} s", length.as_secs());
     let mut report = Report::new("agent", &title, machine);
     let mut peers = Vec::new();
     let peer_length = length.min(Duration::from_secs(30));
@@ -65,6 +67,16 @@ pub(crate) async fn agent(settings: &Settings) -> anyhow::Result<()> {
         }
     }
     write(&mut report, &run, &floor, &peers);
+    if let Some(lifted) = lifted {
+        report.note(format!(
+            "The agent slowed down to keep its budget. With the budget lifted: {} metrics/s, {} % of a core, \
+             {} µs a metric, RSS {}.",
+            number(lifted.seen.samples as f64 / lifted.seconds),
+            number(100.0 * lifted.cpu_s / lifted.seconds),
+            number(lifted.cpu_s * 1e6 / lifted.seen.samples.max(1) as f64),
+            mib(lifted.usage.rss_bytes),
+        ));
+    }
     report.publish(&settings.results)?;
     Ok(())
 }
@@ -74,8 +86,8 @@ pub(crate) async fn wire(settings: &Settings) -> anyhow::Result<()> {
     let mut machine = Machine::look();
     machine.add_version("fettle-agent", None, "--version");
     let state = settings.state()?;
-    let run = measure(&state, Duration::from_secs(settings.seconds)).await?;
-    let title = format!("Bytes on the wire for {} s of this host", settings.seconds);
+    let run = measure(&state, Duration::from_secs(settings.seconds_or(60)), Budget::Lifted).await?;
+    let title = format!("Bytes on the wire for {} s of this host", number(run.seconds));
     let mut report = Report::new("wire", &title, machine);
     let seen = &run.seen;
     let per_metric = |bytes: u64| bytes as f64 / seen.samples.max(1) as f64;
@@ -94,11 +106,11 @@ pub(crate) async fn wire(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(state: &State, length: Duration) -> anyhow::Result<Run> {
+async fn measure(state: &State, length: Duration, budget: Budget) -> anyhow::Result<Run> {
     let stack = Stack::below(state.path())?;
     let nats = stack.nats().await?;
     let mut sink = Sink::open(&format!("nats://{}", nats.address), true).await?;
-    let agent = stack.agent(&nats, None).await?;
+    let agent = stack.agent(&nats, budget).await?;
     sink.listen(WARM_UP, |_| {}).await?;
     let run = watch(&agent, &mut sink, length).await?;
     agent.child.stop().await?;
@@ -115,7 +127,11 @@ async fn watch(agent: &Part, sink: &mut Sink, length: Duration) -> anyhow::Resul
     while began.elapsed() < length {
         seen.merge(sink.listen(JITTER_WINDOW.min(length - began.elapsed()), |_| {}).await?);
         let page = Page::of(agent.address).await?;
-        jitter.push(["p50", "p99", "max"].map(|which| own(&page, &format!("scan_jitter_us_{which}"))));
+        let late = |quantile: &str| {
+            let series = format!("fettle_agent_scan_jitter_seconds{{quantile=\"{quantile}\"}}");
+            page.value(&series).map_or(f64::NAN, |seconds| seconds * 1e6)
+        };
+        jitter.push(["0.5", "0.99", "1"].map(late));
     }
     let usage = agent.child.usage()?;
     let seconds = began.elapsed().as_secs_f64();

@@ -35,7 +35,7 @@ pub(crate) async fn ingest(settings: &Settings, recording: &FilePath, scale: Sca
     machine.add_version("nats-server", Some("FETTLE_NATS_SERVER"), "--version");
     machine.add_version("victoria-metrics", None, "-version");
     let recording = Recording::read(recording)?;
-    let frames_each = usize::try_from(settings.seconds)?.min(recording.len());
+    let frames_each = usize::try_from(settings.seconds_or(180))?.min(recording.len());
     let load = prepare(&recording, scale.agents, frames_each)?;
     let state = settings.state()?;
     let path = Path::start(&Stack::below(state.path())?).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn ingest(settings: &Settings, recording: &FilePath, scale: Sca
         scale.agents,
     );
     let mut report = Report::new("ingest", &title, machine);
-    let outcome = run(&path, &load).await?;
+    let mut outcome = run(&path, &load).await?;
     let rest = Disk::of(&path.sql).await?;
     let samples = samples_in_tables(&path.sql, "agent-%").await?;
     let wrong_rollups = wrong_rollups(&path.sql, "agent-%").await?;
@@ -66,6 +66,7 @@ pub(crate) async fn ingest(settings: &Settings, recording: &FilePath, scale: Sca
     aims(&mut report, &load, &outcome, &kept, &peers);
     report.table(side_by_side(&load, &outcome, &kept, &peers));
     report.table(parts(&outcome));
+    report.table(std::mem::take(&mut outcome.insight));
     report.table(tables(&kept, load.samples));
     notes(&mut report, &load, &outcome, &kept, &peers);
     report.publish(&settings.results)?;
@@ -203,9 +204,14 @@ fn notes(report: &mut Report, load: &Load, outcome: &Outcome, kept: &Kept, peers
         number(load.bytes as f64),
         number(load.bytes as f64 / load.samples as f64),
     ));
+    let idle_s = (outcome.idle.0 + outcome.idle.1) * outcome.settled_s;
+    let busy_s = (outcome.settled.pair_since(&outcome.before) - idle_s).max(0.001);
     report.note(format!(
-        "Idle, collector and engine together take {} % of a core; that is not taken off.",
-        number(outcome.idle_cores * 100.0)
+        "Idle, the collector takes {} % and the engine {} % of a core. That is in the figures; without it, at \
+         rest: {} M samples per CPU-second.",
+        number(outcome.idle.0 * 100.0),
+        number(outcome.idle.1 * 100.0),
+        number(load.samples as f64 / busy_s / 1e6),
     ));
     report.note(format!(
         "Ledger: {} samples; counted in the raw tables: {}.",

@@ -16,7 +16,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
+use crate::insight::Insight;
 use crate::recording::{players, Player, Recording, Restamper};
+use crate::report::Table;
+use crate::scrape::Page;
 use crate::sink::ensure_stream;
 use crate::sql::Sql;
 use crate::stack::{Part, Stack};
@@ -192,8 +195,10 @@ pub(crate) struct Outcome {
     pub(crate) stored: Costs,
     /// When everything was at rest.
     pub(crate) settled: Costs,
-    /// Share of a core that collector and engine take with nothing to do.
-    pub(crate) idle_cores: f64,
+    /// Shares of a core that collector and engine take with nothing to do.
+    pub(crate) idle: (f64, f64),
+    /// What the engine did, from before to rest.
+    pub(crate) insight: Table,
     /// Seconds until all was published.
     pub(crate) published_s: f64,
     /// Seconds until the ledger had every frame.
@@ -214,7 +219,9 @@ pub(crate) async fn run(path: &Path, load: &Load) -> anyhow::Result<Outcome> {
     let idle = path.usage()?;
     tokio::time::sleep(QUIET).await;
     let before = path.usage()?;
-    let idle_cores = before.pair_since(&idle) / QUIET.as_secs_f64();
+    let share = |now: Usage, then: Usage| (now.cpu_s - then.cpu_s) / QUIET.as_secs_f64();
+    let idle = (share(before.collector, idle.collector), share(before.engine, idle.engine));
+    let insight = Insight::of(path).await?;
     let began = Instant::now();
     let seconds = load.frames.iter().map(Vec::len).max().unwrap_or(0);
     let in_order = (0..seconds).flat_map(|at| {
@@ -225,8 +232,8 @@ pub(crate) async fn run(path: &Path, load: &Load) -> anyhow::Result<Outcome> {
     let frames: usize = load.frames.iter().map(Vec::len).sum();
     let mut peak = 0;
     let waiting = async {
-        while path.sql.number("SELECT count() FROM ledger WHERE agent LIKE 'agent-%'").await? < frames as f64
-        {
+        // The collector's own counter says when to look; asking the ledger all the time would cost.
+        while frames_stored(path).await? < frames as f64 {
             peak = peak.max(path.usage()?.pair_rss());
             if began.elapsed() > STORED {
                 bail!("the ledger was not complete after {STORED:?}; {}", path.collector.child.tail());
@@ -246,7 +253,8 @@ pub(crate) async fn run(path: &Path, load: &Load) -> anyhow::Result<Outcome> {
         before,
         stored,
         settled,
-        idle_cores,
+        idle,
+        insight: Insight::of(path).await?.table(&insight),
         published_s,
         stored_s,
         settled_s: began.elapsed().as_secs_f64(),
@@ -254,6 +262,11 @@ pub(crate) async fn run(path: &Path, load: &Load) -> anyhow::Result<Outcome> {
         ledger_samples: path.sql.number("SELECT sum(samples) FROM ledger WHERE agent LIKE 'agent-%'").await?,
         gaps: path.sql.number("SELECT count() FROM ledger_gaps").await?,
     })
+}
+
+async fn frames_stored(path: &Path) -> anyhow::Result<f64> {
+    let page = Page::of(path.collector.address).await?;
+    page.value("fettle_collector_frames_stored_total").context("the collector's page has no frames_stored")
 }
 
 /// Waits until roll-ups and merges are made; gives the costs then and the most memory meanwhile.

@@ -8,14 +8,15 @@ use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
 use crate::ingest::Path;
+use crate::insight::Insight;
 use crate::machine::Machine;
 use crate::report::{number, Aim, Report, Table};
 use crate::scrape::Page;
 use crate::settings::Settings;
-use crate::stack::{Stack, AGENT};
+use crate::stack::{Budget, Stack, AGENT};
 
 /// Pause between two questions.
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(40);
 /// Sample times are counted in steps of this.
 const STEP_US: i64 = 5_000;
 /// The line settles before it is measured.
@@ -37,12 +38,14 @@ pub(crate) async fn lag(settings: &Settings) -> anyhow::Result<()> {
     let state = settings.state()?;
     let stack = Stack::below(state.path())?;
     let path = Path::start(&stack).await?;
-    let agent = stack.agent(&path.nats, None).await?;
+    let agent = stack.agent(&path.nats, Budget::Lifted).await?;
     tokio::time::sleep(WARM_UP).await;
+    let insight = Insight::of(&path).await?;
     let (before, agent_before) = (path.usage()?, agent.child.usage()?);
     let from_us = now_us();
-    let lags = ask(&path, Duration::from_secs(settings.seconds)).await?;
+    let lags = ask(&path, Duration::from_secs(settings.seconds_or(60))).await?;
     let seconds = (now_us() - from_us) as f64 / 1e6;
+    let insight = Insight::of(&path).await?.table(&insight);
     let (after, agent_after) = (path.usage()?, agent.child.usage()?);
     let book = ledger_lag(&path, from_us).await?;
     let rate = path
@@ -82,11 +85,13 @@ pub(crate) async fn lag(settings: &Settings) -> anyhow::Result<()> {
         cpu.row(&[name, &number(100.0 * used / seconds)]);
     }
     report.table(cpu);
+    report.table(insight);
     report.note(format!(
         "{} questions; the greatest time between two answers was {} ms, which is the measure's own error, upwards.",
         lags.questions,
         number(lags.coarsest_us as f64 / 1e3)
     ));
+    report.note("The agent's CPU budget was lifted, so that it held its rate whatever else the machine did.");
     report.publish(&settings.results)?;
     Ok(())
 }

@@ -8,6 +8,7 @@ mod disk;
 mod floor;
 mod http;
 mod ingest;
+mod insight;
 mod lag;
 mod lines;
 mod machine;
@@ -26,7 +27,9 @@ mod usage;
 mod victoria;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -54,7 +57,7 @@ enum Command {
         #[command(flatten)]
         replay: Replay,
         /// Agents that are replayed.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 6)]
         agents: usize,
         /// Leave VictoriaMetrics out.
         #[arg(long)]
@@ -121,7 +124,17 @@ impl Replay {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "fettle-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     // One thread only: a process that is started dies with the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

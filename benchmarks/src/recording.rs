@@ -16,7 +16,7 @@ use fettle_shared::frame::{decode, Block, FrameBuilder, FrameMeta, Header, Key, 
 
 use crate::settings::Settings;
 use crate::sink::Sink;
-use crate::stack::Stack;
+use crate::stack::{Budget, Stack};
 
 /// What is recorded before is thrown away: the agent is still opening files.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -40,10 +40,12 @@ pub(crate) async fn record(settings: &Settings, path: &Path) -> anyhow::Result<(
     let stack = Stack::below(state.path())?;
     let nats = stack.nats().await?;
     let mut sink = Sink::open(&format!("nats://{}", nats.address), true).await?;
-    let agent = stack.agent(&nats, None).await?;
+    let agent = stack.agent(&nats, Budget::Lifted).await?;
     sink.listen(WARM_UP, |_| {}).await?;
     let mut frames = Vec::new();
-    let seen = sink.listen(Duration::from_secs(settings.seconds), |frame| frames.push(frame.clone())).await?;
+    let seen = sink
+        .listen(Duration::from_secs(settings.seconds_or(300)), |frame| frames.push(frame.clone()))
+        .await?;
     agent.child.stop().await?;
     nats.child.stop().await?;
     write(path, &frames)?;

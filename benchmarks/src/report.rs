@@ -11,7 +11,7 @@ use serde_json::{json, Map, Value};
 use crate::machine::{now, Machine};
 
 /// One table.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Table {
     title: String,
     columns: Vec<String>,
@@ -169,7 +169,7 @@ impl Report {
 /// A number with as many digits as say something, thousands apart.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
-        a if a >= 100.0 || a == 0.0 => 0,
+        a if a >= 100.0 || a.fract() == 0.0 => 0,
         a if a >= 10.0 => 1,
         a if a >= 1.0 => 2,
         a if a >= 0.1 => 3,
@@ -210,6 +210,7 @@ mod tests {
             (1_234_567.8, "1,234,568"),
             (-1234.0, "-1,234"),
             (100.0, "100"),
+            (12.0, "12"),
         ] {
             assert_eq!(number(value), text);
         }

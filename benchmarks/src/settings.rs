@@ -8,9 +8,9 @@ use tempfile::TempDir;
 /// Flags that all benchmarks share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
-    /// Seconds to measure.
-    #[arg(long, default_value_t = 60)]
-    pub(crate) seconds: u64,
+    /// Seconds to measure [default: 60; record 300, ingest 180, soak 1800].
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Directory of the results.
     #[arg(long, value_name = "DIR", default_value = "benchmarks/results")]
     pub(crate) results: PathBuf,
@@ -23,10 +23,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Seconds to measure, this many if nothing was said.
+    pub(crate) fn seconds_or(&self, default: u64) -> u64 {
+        self.seconds.unwrap_or(default).max(1)
+    }
+
     /// A fresh directory for state. It is removed at the end unless `--keep` was given.
     pub(crate) fn state(&self) -> anyhow::Result<State> {
         let base = self.state.clone().unwrap_or_else(|| crate::child::cache_directory().join("bench"));
         std::fs::create_dir_all(&base)?;
+        let base = std::fs::canonicalize(base)?;
         let mut directory = tempfile::Builder::new().prefix("run-").tempdir_in(base)?;
         directory.disable_cleanup(self.keep);
         Ok(State(directory))

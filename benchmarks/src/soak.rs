@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::disk::Disk;
 use crate::ingest::{Path, Publisher};
+use crate::insight::Insight;
 use crate::machine::Machine;
 use crate::recording::{players, Recording, Restamper};
 use crate::report::{mib, number, Aim, Report, Table};
@@ -37,11 +38,12 @@ pub(crate) async fn soak(settings: &Settings, recording: &FilePath, agents: usiz
     let publisher = Publisher::open(&path.nats).await?;
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as i64;
     let players = players(&recording, agents, 0, now_us);
+    let insight = Insight::of(&path).await?;
     let mut restamper = Restamper::default();
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (mut looks, mut samples, began, before) = (Vec::new(), 0, Instant::now(), path.usage()?);
-    for second in 0..settings.seconds {
+    for second in 0..settings.seconds_or(1800) {
         clock.tick().await;
         let mut frames = Vec::with_capacity(agents);
         for player in &players {
@@ -60,6 +62,7 @@ pub(crate) async fn soak(settings: &Settings, recording: &FilePath, agents: usiz
     }
     let seconds = began.elapsed().as_secs_f64();
     let cpu_s = path.usage()?.pair_since(&before);
+    let insight = Insight::of(&path).await?.table(&insight);
     let gaps = path.sql.number("SELECT count() FROM ledger_gaps").await?;
     let stored = path.sql.number("SELECT sum(samples) FROM ledger WHERE agent LIKE 'agent-%'").await?;
     path.stop().await?;
@@ -81,6 +84,7 @@ pub(crate) async fn soak(settings: &Settings, recording: &FilePath, agents: usiz
     report.aim("rows of ledger_gaps", "", gaps, Aim::AtMost(0.0));
     report.figure("samples_per_second", rate);
     report.table(over_time(&looks));
+    report.table(insight);
     report.note(format!("Collector and engine took {} % of a core.", number(100.0 * cpu_s / seconds)));
     report.note(format!(
         "{} of {} samples were in the ledger at the end.",

@@ -131,8 +131,8 @@ impl Stack {
         Ok(Part { child, address })
     }
 
-    /// An agent that samples this host.
-    pub(crate) async fn agent(&self, nats: &Part, config: Option<&Path>) -> anyhow::Result<Part> {
+    /// An agent that samples this host, within this CPU budget.
+    pub(crate) async fn agent(&self, nats: &Part, budget: Budget) -> anyhow::Result<Part> {
         let program = own("fettle-agent")?;
         let address = free_address()?;
         let mut arguments = words([
@@ -146,7 +146,9 @@ impl Stack {
             &"--metrics",
             &address.to_string(),
         ]);
-        if let Some(config) = config {
+        if budget == Budget::Lifted {
+            let config = self.at("agent").join("agent.toml");
+            std::fs::write(&config, "[sample]\ncpu_budget = \"100%\"\n")?;
             arguments.extend(words([&"--config", &config]));
         }
         let mut child = Start {
@@ -160,6 +162,15 @@ impl Stack {
         child.ready(READY, async || http::get(address, "/metrics").await.is_ok()).await?;
         Ok(Part { child, address })
     }
+}
+
+/// What CPU the agent may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Budget {
+    /// Its default.
+    Default,
+    /// All of a core: it never slows down, so that a busy machine does not change the rate.
+    Lifted,
 }
 
 /// The name of the agent that benchmarks start.

@@ -49,8 +49,9 @@ pub(crate) async fn crash(settings: &Settings, kills: u64, seed: Option<u64>) ->
 /// Benchmark 6: NATS away, ClickHouse away, quota reached, disks full and failing.
 pub(crate) async fn away(settings: &Settings) -> anyhow::Result<()> {
     let machine = Machine::look();
-    let output = run("away", &[("FETTLE_AWAY_SECONDS", settings.seconds.to_string())]).await?;
-    let title = format!("Parts away for {} s, quotas reached, disks full and failing", settings.seconds);
+    let seconds = settings.seconds_or(60);
+    let output = run("away", &[("FETTLE_AWAY_SECONDS", seconds.to_string())]).await?;
+    let title = format!("Parts away for {seconds} s, quotas reached, disks full and failing");
     let mut report = Report::new("away", &title, machine);
     report.aim("tests failed", "", failures(&output), Aim::AtMost(0.0));
     let mut table = Table::new("Tests", &["test", "outcome"]);

@@ -2,6 +2,7 @@
 //! its threads, including those that have ended. CPU time, not wall time, because the machine that
 //! measures is shared; the kernel rounds it to its clock tick, 10 ms, which is 1 % of one second.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Memory and CPU time of one process, at one moment.
@@ -44,6 +45,19 @@ impl Usage {
         }
         (sum.rss_bytes > 0).then_some(sum)
     }
+}
+
+/// CPU seconds of a process's living threads, by name; what numbers a name is left out, so that the
+/// threads of a pool stand together.
+pub(crate) fn threads(pid: u32) -> BTreeMap<String, f64> {
+    let mut by_name: BTreeMap<String, f64> = BTreeMap::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let (Some(start), Some(end)) = (stat.find('('), stat.rfind(')')) else { continue };
+        let name = stat[start + 1..end].trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+        *by_name.entry(name.to_owned()).or_default() += cpu_seconds(&stat).unwrap_or(0.0);
+    }
+    by_name
 }
 
 /// The process and its descendants.
@@ -116,5 +130,6 @@ mod tests {
         assert!(usage.rss_bytes > 0 && usage.peak_bytes >= usage.anonymous_bytes);
         assert!(tree(std::process::id()).contains(&std::process::id()));
         assert_eq!(Usage::of(u32::MAX), None);
+        assert!(!threads(std::process::id()).is_empty());
     }
 }
