@@ -115,9 +115,9 @@ impl Spool {
                 .iter()
                 .all(|run| self.watermarks.get(&run.boot).is_some_and(|upto| run.last <= *upto))
         }) {
+            recorded = recorded || self.record();
             if !recorded {
-                self.record();
-                recorded = true;
+                break;
             }
             if self.log.delete_oldest().is_err() {
                 self.counters.errors += 1;

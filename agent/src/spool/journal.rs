@@ -233,14 +233,14 @@ impl Spool {
     /// On a full disk, what is confirmed in the segment being written is room as well.
     fn free_confirmed_active(&mut self) {
         if self.log.segments() > 0 && self.oldest >= self.log.end_index() && self.log.bytes() > 0 {
-            self.record();
             self.log.close_segment();
             self.free_confirmed();
         }
     }
 
-    /// Writes the state down. Where the disk refuses even that, it is written another time.
-    pub(super) fn record(&mut self) {
+    /// Writes the state down. Where the disk refuses even that, it is written another time; until
+    /// then nothing may be deleted, because what is on disk is all that says how far numbers went.
+    pub(super) fn record(&mut self) -> bool {
         let mut state = self.recorded.clone();
         if self.trouble.is_none() && self.pending.is_empty() {
             state.boot = self.boot;
@@ -253,10 +253,13 @@ impl Spool {
         // The current boot must be among those that find room.
         state.watermarks.sort_by_key(|(boot, _)| *boot == state.boot);
         let sync = self.settings.durability == Durability::Power;
-        match self.state_file.write(&state, sync) {
-            Ok(()) => self.recorded = state,
-            Err(_) => self.counters.errors += 1,
+        let written = self.state_file.write(&state, sync).is_ok();
+        if written {
+            self.recorded = state;
+        } else {
+            self.counters.errors += 1;
         }
+        written
     }
 
     /// Writes the state down for a restart.

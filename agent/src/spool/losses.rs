@@ -20,23 +20,39 @@ impl Spool {
         if self.log.bytes() + len <= self.settings.quota {
             return;
         }
-        while self.log.bytes() + len > self.settings.quota && self.log.bytes() > 0 {
+        while self.log.bytes() + len > self.settings.quota && self.log.bytes() > 0 && self.record() {
             if self.log.oldest_closed().is_none() {
                 self.log.close_segment();
             }
-            let entries = self.log.oldest_entries().unwrap_or_default();
-            for entry in &entries {
-                if !self.is_settled(entry.boot, entry.seq) {
-                    self.give_up_entry(entry);
-                }
-            }
-            self.record();
+            self.give_up_oldest();
             if self.log.delete_oldest().is_err() {
                 self.counters.errors += 1;
                 break;
             }
         }
         self.settle();
+    }
+
+    fn give_up_oldest(&mut self) {
+        match self.log.oldest_entries() {
+            Ok(entries) => {
+                for entry in entries {
+                    if !self.is_settled(entry.boot, entry.seq) {
+                        self.give_up_entry(&entry);
+                    }
+                }
+            }
+            // Not even its headers can be read: the numbers are known, what was in them is not.
+            Err(_) => {
+                let runs = self.log.oldest_closed().map(|segment| segment.runs.clone()).unwrap_or_default();
+                for run in runs {
+                    let (boot, first_seq, last_seq) = (run.boot, run.first, run.last);
+                    if !self.is_settled(boot, last_seq) {
+                        self.give_up(DroppedRange { boot, first_seq, last_seq, rows: 0, samples: 0 });
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn give_up_entry(&mut self, entry: &Entry) {
