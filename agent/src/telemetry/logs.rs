@@ -12,7 +12,7 @@ pub fn start_logs(settings: &LogSettings) {
     let mut filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     if !settings.level.contains("async_nats") {
         // The publisher says what happens to the connection; the client would say it twice more.
-        if let Ok(quiet) = "async_nats=error".parse() {
+        if let Ok(quiet) = "async_nats=off".parse() {
             filter = filter.add_directive(quiet);
         }
     }
