@@ -12,6 +12,7 @@ mod insight;
 mod lag;
 mod lines;
 mod machine;
+mod outage;
 mod peers;
 mod plan;
 mod recording;

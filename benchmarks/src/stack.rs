@@ -51,9 +51,13 @@ impl Stack {
 
     /// nats-server with JetStream on disk.
     pub(crate) async fn nats(&self) -> anyhow::Result<Part> {
+        self.nats_at(free_address()?).await
+    }
+
+    /// The same at an address of its own, as after a crash.
+    pub(crate) async fn nats_at(&self, address: SocketAddr) -> anyhow::Result<Part> {
         let program = find_program("nats-server", Some("FETTLE_NATS_SERVER"))
             .context("nats-server was not found; run deploy/setup")?;
-        let address = free_address()?;
         let config = self.at("nats.conf");
         let text = format!(
             "server_name: fettle\nhost: \"{}\"\nport: {}\nmax_payload: 8388608\nmax_pending: 67108864\n\
@@ -77,8 +81,12 @@ impl Stack {
 
     /// The embedded ClickHouse.
     pub(crate) async fn clickhouse(&self) -> anyhow::Result<(Part, Sql)> {
+        self.clickhouse_at(free_address()?).await
+    }
+
+    /// The same at an address of its own, as after a crash.
+    pub(crate) async fn clickhouse_at(&self, address: SocketAddr) -> anyhow::Result<(Part, Sql)> {
         let program = own("fettle")?;
-        let address = free_address()?;
         let password = self.at("engine").join("writer.password");
         let mut child = Start {
             name: "clickhouse",

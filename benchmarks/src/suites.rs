@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::machine::Machine;
+use crate::outage;
 use crate::report::{number, Aim, Report, Table};
 use crate::settings::Settings;
+use crate::stack::Stack;
 
 /// What a run of a test printed.
 struct Output {
@@ -50,9 +52,12 @@ pub(crate) async fn crash(settings: &Settings, kills: u64, seed: Option<u64>) ->
 pub(crate) async fn away(settings: &Settings) -> anyhow::Result<()> {
     let machine = Machine::look();
     let seconds = settings.seconds_or(60);
+    let state = settings.state()?;
+    let outages = outage::run(&Stack::below(state.path())?, Duration::from_secs(seconds)).await?;
     let output = run("away", &[("FETTLE_AWAY_SECONDS", seconds.to_string())]).await?;
     let title = format!("Parts away for {seconds} s, quotas reached, disks full and failing");
     let mut report = Report::new("away", &title, machine);
+    outages.report(&mut report);
     report.aim("tests failed", "", failures(&output), Aim::AtMost(0.0));
     let mut table = Table::new("Tests", &["test", "outcome"]);
     let mut tests = 0;
