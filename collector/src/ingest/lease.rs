@@ -85,11 +85,9 @@ impl Lease {
                         Some(entry) => entry.value == owner.as_bytes() || unchanged,
                         None => quiet || began.elapsed() >= LEASE_TIME,
                     };
-                    if free {
-                        if take(&store, &key, owner, revision).await.is_some() {
-                            let held = Held { until: asked + STOP_AFTER };
-                            return Ok(Self::hold(context, key, owner.to_owned(), held));
-                        }
+                    if free && take(&store, &key, owner, revision).await.is_some() {
+                        let held = Held { until: asked + STOP_AFTER };
+                        return Ok(Self::hold(context, key, owner.to_owned(), held));
                     }
                 }
                 Err(error) => tracing::debug!(%error, partition, "the lease cannot be looked at"),

@@ -58,7 +58,7 @@ impl Receipt {
 #[derive(Debug)]
 pub enum Event {
     /// A message.
-    Arrived(Arrival),
+    Arrived(Box<Arrival>),
     /// The consumer had to be made again, for this reason.
     Reopened(String),
 }
@@ -91,7 +91,7 @@ impl Source {
         loop {
             if let Some(stream) = &mut self.stream {
                 match stream.next().await {
-                    Some(Ok(message)) => return Event::Arrived(arrival(message)),
+                    Some(Ok(message)) => return Event::Arrived(Box::new(arrival(message))),
                     Some(Err(error)) => self.close(error.to_string()),
                     None => self.close("the consumer's stream ended".into()),
                 }

@@ -209,7 +209,7 @@ impl Line {
                     self.seal(&to_commit).await;
                 }
                 event = self.source.next(), if room => match event {
-                    Event::Arrived(arrival) => self.take(arrival).await,
+                    Event::Arrived(arrival) => self.take(*arrival).await,
                     Event::Reopened(_) => {
                         Telemetry::add(&self.context.telemetry.counters.consumer_reopened, 1);
                     }

@@ -44,6 +44,7 @@ pub(super) async fn finish(
             _ = stop.changed() => return Ok(None),
         };
         let Event::Arrived(arrival) = event else { continue };
+        let arrival = *arrival;
         match position(&place, &intent, &arrival.bytes) {
             Some(at) if found[at].is_none() => {
                 found[at] = Some(arrival);

@@ -147,11 +147,11 @@ impl Assembler {
 /// Whether the block's keys are of the kinds the catalogue says.
 fn keys_fit(family: &Family, keys: &[KeyColumn<'_>]) -> bool {
     family.entity.len() == keys.len()
-        && family.entity.iter().zip(keys).all(|(column, key)| match (column.kind, key) {
-            (EntityType::Text, KeyColumn::Text(_)) => true,
-            (EntityType::U16 | EntityType::U32 | EntityType::U64, KeyColumn::Int(_)) => true,
-            _ => false,
-        })
+        && family
+            .entity
+            .iter()
+            .zip(keys)
+            .all(|(column, key)| (column.kind == EntityType::Text) == matches!(key, KeyColumn::Text(_)))
 }
 
 /// Fills every metric column of the table; one that the frame lacks gets NULLs, or zeros where it is
