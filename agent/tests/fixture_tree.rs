@@ -1,5 +1,6 @@
 //! The sampler over a fixture tree of a server: what this kernel lacks (hwmon, thermal, schedstat,
 //! cgroup v2) is read from there, and so is what changes: devices, names, damaged files.
+#![allow(clippy::unwrap_used)]
 
 mod tree;
 
@@ -165,7 +166,7 @@ fn damaged_files_are_gaps_and_nothing_else() {
     let before = bench.sampler.gaps().get(GapCause::Malformed);
     for (i, path) in tree.files().iter().enumerate() {
         let whole = std::fs::read(path).unwrap();
-        for cut in [0, 1, whole.len() / 3, whole.len() * 2 / 3, whole.len().saturating_sub(2)] {
+        for cut in [0, whole.len() / 3, whole.len().saturating_sub(2)] {
             std::fs::write(path, &whole[..cut]).unwrap();
             bench.scan_after(20_000);
         }

@@ -1,4 +1,5 @@
 //! The sampler over the real /proc while processes start and end between scans.
+#![allow(clippy::unwrap_used)]
 
 mod tree;
 

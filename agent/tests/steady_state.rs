@@ -1,4 +1,5 @@
 //! In steady state a scan allocates nothing: not when files did not change, not when numbers move.
+#![allow(clippy::unwrap_used)]
 #![allow(unsafe_code)]
 
 mod tree;
@@ -90,7 +91,7 @@ fn scans_allocate_nothing_once_warm() {
     let mut counted = 0;
     let mut told = Vec::new();
     let mut samples = 0;
-    for step in 0..400usize {
+    for step in 0..240usize {
         if step % 2 == 0 {
             move_numbers(&tree, &originals, step);
         }
@@ -105,6 +106,6 @@ fn scans_allocate_nothing_once_warm() {
             bench.seal();
         }
     }
-    assert!(samples > 100_000, "{samples}");
-    assert_eq!(counted, 0, "allocations in 400 scans (scan, how many): {told:?}");
+    assert!(samples > 60_000, "{samples}");
+    assert_eq!(counted, 0, "allocations in 240 scans (scan, how many): {told:?}");
 }

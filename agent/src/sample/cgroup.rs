@@ -2,7 +2,7 @@
 //! hierarchies say about one path goes into one row, and the `controllers` column says which groups
 //! of columns are real for it. Groups are looked for every ten seconds and sampled a few at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,9 @@ use super::GapCause;
 const CHUNK: usize = 16;
 /// More groups than this are left out and counted.
 const MAX_GROUPS: usize = 4096;
+/// A group that is known is looked into for new files, as when a controller was switched on, only
+/// every so many times: that costs a call a file.
+const FILES_EVERY: u64 = 6;
 /// Deepest path that is followed.
 const MAX_DEPTH: usize = 24;
 
@@ -48,6 +51,8 @@ pub(crate) struct CgroupSource {
     row: Vec<i64>,
     presence: Presence,
     looked: bool,
+    /// Times the hierarchies were walked.
+    looks: u64,
 }
 
 impl CgroupSource {
@@ -65,12 +70,19 @@ impl CgroupSource {
             row: vec![0; family.metrics.len()],
             presence: Presence::new(family),
             looked: false,
+            looks: 0,
         })
     }
 
     /// Walks the hierarchies: new groups get a slot, groups that went end.
     fn look(&mut self, scan: &mut Scan<'_>) {
         self.looked = true;
+        let known: HashSet<Box<str>> = if self.looks.is_multiple_of(FILES_EVERY) {
+            HashSet::new()
+        } else {
+            self.groups.iter().map(|g| g.path.clone()).collect()
+        };
+        self.looks += 1;
         let mut found: BTreeMap<String, Vec<(usize, usize, CString)>> = BTreeMap::new();
         for hierarchy in self.hierarchies() {
             let specs = &self.specs[hierarchy.version];
@@ -79,6 +91,9 @@ impl CgroupSource {
                     return false;
                 }
                 let files = found.entry(path.to_owned()).or_default();
+                if known.contains(path) {
+                    return true;
+                }
                 for (at, spec) in specs.iter().enumerate() {
                     let file = dir.join(spec.name);
                     if file.exists() {
@@ -93,6 +108,7 @@ impl CgroupSource {
         }
         for group in std::mem::take(&mut self.groups) {
             match found.remove(&*group.path) {
+                Some(_) if known.contains(&group.path) => self.groups.push(group),
                 Some(files) if !files.is_empty() => self.groups.push(Group { files, ..group }),
                 _ => self.slots.end(&[Key::Text(&group.path)], group.slot),
             }

@@ -191,8 +191,7 @@ impl Sampler {
             report.families += 1;
             let progress = self.sample_family(at, now, builder);
             let samples = builder.samples();
-            let entry = &mut self.schedule.entries[at];
-            entry.last_samples = samples - counted;
+            self.schedule.note_samples(at, samples - counted);
             counted = samples;
             let skipped = self.schedule.done(at, now.mono_us, progress == Progress::More);
             self.gaps.add(GapCause::Late, skipped);

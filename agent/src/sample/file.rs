@@ -14,17 +14,20 @@ use super::GapCause;
 
 /// Content never grows beyond this; a file that does is cut and its parser says malformed.
 const MAX_CONTENT: usize = 4 << 20;
-/// The kernel fills at least one page of a file made of records before it stops early. A read that
-/// ends this far below a page is therefore the whole file.
-const RECORDS_PAGE: usize = 4096 - 640;
+/// A file made of records is filled record by record while the next one fits into a page of 4096
+/// bytes. A read that ends this far below a page is the whole file if no record is longer than the
+/// other half. (The longest are disks in diskstats, each with all its partitions.)
+const HALF_A_PAGE: usize = 2048;
 
 /// How the kernel writes the file, hence how a whole read is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// In one go: one `pread` returns all of it when the buffer is large enough.
     Whole,
-    /// Record by record: a read may stop at a page, so it is repeated until nothing comes.
+    /// Record by record, none longer than half a page: a longer read is repeated until nothing comes.
     Records,
+    /// Record by record, of any length, such as lines with a column a CPU: always read to the end.
+    LongRecords,
 }
 
 /// Old and new content of a file; equal when nothing changed.
@@ -133,7 +136,8 @@ pub(crate) fn read_all(
         let room = bytes.len() - *len;
         let done = match style {
             Style::Whole => n == 0 || room > 0,
-            Style::Records => n == 0 || (*len == n && n < RECORDS_PAGE && room > 0),
+            Style::Records => n == 0 || (*len == n && n < HALF_A_PAGE && room > 0),
+            Style::LongRecords => n == 0,
         };
         if done || bytes.len() >= MAX_CONTENT {
             return Ok(());
@@ -199,7 +203,7 @@ mod tests {
             writeln!(out, "{i}").unwrap();
         }
         let want = std::fs::read(&path).unwrap();
-        for style in [Style::Whole, Style::Records] {
+        for style in [Style::Whole, Style::Records, Style::LongRecords] {
             let mut file = KernelFile::new(&path, style);
             assert_eq!(file.read(0).unwrap().unwrap().new, want);
             assert!(file.read(0).unwrap().unwrap().is_same());

@@ -100,7 +100,7 @@ impl FilesystemSource {
         let family = catalogue.family("filesystem")?;
         Some(Self {
             id: family.id,
-            mounts: KernelFile::new(&proc_root.join("self/mounts"), Style::Records),
+            mounts: KernelFile::new(&proc_root.join("self/mounts"), Style::LongRecords),
             set: NamedSet::new(family.id, family.metrics.len()),
             columns: Columns::of(family),
             fields: Default::default(),

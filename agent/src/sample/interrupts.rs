@@ -25,7 +25,7 @@ impl InterruptsSource {
         let family = catalogue.family("interrupts")?;
         Some(Self {
             id: family.id,
-            file: KernelFile::new(&proc_root.join("interrupts"), Style::Records),
+            file: KernelFile::new(&proc_root.join("interrupts"), Style::LongRecords),
             set: NamedSet::new(family.id, family.metrics.len()),
             device: Vec::new(),
         })

@@ -52,8 +52,9 @@ pub fn run_scan_thread(
         let due = state.next_due_us();
         let wake = due.min(now().mono_us + STOP_CHECK_US);
         timer.wait_until(wake)?;
-        if now().mono_us >= due {
-            state.tick(due);
+        let clock = now();
+        if clock.mono_us >= due {
+            state.tick(clock, due);
         }
     }
     state.seal();
@@ -124,8 +125,7 @@ impl<D: FnMut(&Header, &[u8])> State<D> {
         due.min(u64::try_from(turn).unwrap_or(0).max(self.housekeeping.mono_us))
     }
 
-    fn tick(&mut self, due_us: u64) {
-        let clock = now();
+    fn tick(&mut self, clock: ScanClock, due_us: u64) {
         self.watch_clock(clock);
         if self.second.is_some_and(|second| second != clock.wall_us.div_euclid(SECOND_US))
             || self.builder.is_full()
@@ -261,6 +261,64 @@ mod tests {
     use crate::sample::SamplerSettings;
     use fettle_shared::catalogue::catalogue;
     use fettle_shared::frame::{decode, Scratch};
+
+    fn state(
+        settings: SamplerSettings,
+        mut sealed: impl FnMut(&Header, &[u8]),
+    ) -> State<impl FnMut(&Header, &[u8])> {
+        let sampler = Sampler::open(settings, catalogue()).unwrap();
+        let identity = Identity { agent: "test".into(), boot: 1, first_seq: 1 };
+        State::new(sampler, FrameBuilder::new(catalogue()), identity, move |header, bytes| {
+            decode(bytes, &mut Scratch::default()).expect("every frame is sound");
+            sealed(header, bytes);
+        })
+    }
+
+    #[test]
+    fn a_clock_that_jumps_starts_a_new_frame_and_one_that_creeps_does_not() {
+        let mut frames = Vec::new();
+        let mut state =
+            state(SamplerSettings::default(), |header, _| frames.push((header.first_us, header.last_us)));
+        let figures = Arc::clone(state.sampler.figures());
+        let mut clock = ScanClock { wall_us: 1_700_000_000_100_000, mono_us: 5_000_000 };
+        let mut tick = |wall: i64, mono: u64| {
+            clock.wall_us += wall;
+            clock.mono_us += mono;
+            state.tick(clock, clock.mono_us);
+        };
+        tick(0, 0);
+        tick(60_000, 60_000);
+        tick(-40_000, 60_000); // Set back by a tenth of a second: slewed, not jumped.
+        tick(60_000, 60_000);
+        assert_eq!(figures.clock_jumps.get(), 0);
+        assert_eq!(figures.frames.get(), 0);
+        tick(3_600_000_000, 60_000);
+        tick(60_000, 60_000);
+        tick(-7_200_000_000, 60_000);
+        tick(1_060_000, 1_060_000);
+        assert_eq!(figures.clock_jumps.get(), 2);
+        drop(state);
+        assert_eq!(frames.len(), 3, "{frames:?}");
+        assert!(frames[1].0 - frames[0].1 > 3_000_000_000, "forward");
+        assert!(frames[2].0 < frames[1].0, "and back");
+    }
+
+    #[test]
+    fn over_budget_the_agent_does_less_and_says_so() {
+        let settings = SamplerSettings { cpu_budget_percent: 0.0, ..Default::default() };
+        let mut state = state(settings, |_, _| {});
+        let mut mono_us = state.housekeeping.mono_us;
+        for mode in [Mode::Reduced, Mode::Minimal, Mode::Emergency] {
+            for _ in 0..3 {
+                mono_us += 1_000_000;
+                state.housekeeping.cpu_us = 0; // All CPU time so far counts as the last second's.
+                state.keep_house(mono_us);
+            }
+            assert_eq!(state.sampler.mode(), mode);
+            assert_eq!(state.sampler.figures().mode.get(), mode as u64);
+            assert!(state.sampler.figures().cpu_percent.get() > 0);
+        }
+    }
 
     #[test]
     fn frames_come_each_second_whole_and_in_order() {

@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     own_us: Option<u64>,
     due_us: u64,
     /// Samples its last whole round brought.
-    pub(crate) last_samples: u64,
+    last_samples: u64,
     /// Has more to do at the next tick.
     more: bool,
 }
@@ -113,6 +113,12 @@ impl Schedule {
         }
         let early = if self.is_fast(entry) { 0 } else { self.fast_us / 2 };
         entry.more || entry.due_us <= now_us + early
+    }
+
+    /// Notes what a family brought; the parts of one round are added up.
+    pub(crate) fn note_samples(&mut self, at: usize, samples: u64) {
+        let entry = &mut self.entries[at];
+        entry.last_samples = if entry.more { entry.last_samples + samples } else { samples };
     }
 
     /// Notes that a family was sampled; returns how many of its scans were skipped for being late.

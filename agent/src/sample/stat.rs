@@ -59,7 +59,7 @@ impl StatSource {
             cpu_id: cpu.id,
             scheduler_id: scheduler.id,
             file: KernelFile::new(&proc_root.join("stat"), Style::Whole),
-            schedstat: KernelFile::new(&proc_root.join("schedstat"), Style::Records),
+            schedstat: KernelFile::new(&proc_root.join("schedstat"), Style::LongRecords),
             cpus: NamedSet::new(cpu.id, cpu.metrics.len().max(STATES)),
             scheduler: HostRow::new(scheduler),
             columns: Columns { keys, sched },

@@ -1,4 +1,5 @@
 //! A copy of a fixture tree that a test may change, and scans over it.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
