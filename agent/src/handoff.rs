@@ -222,3 +222,36 @@ pub fn queue(view: SpoolView) -> (FrameQueue, SpoolHandle, SpoolInbox, Announcer
         Announcer(view_sender),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_shared::catalogue::catalogue;
+    use fettle_shared::frame::{FrameBuilder, FrameMeta};
+
+    #[test]
+    fn a_spool_that_hangs_costs_bounded_memory_and_every_sample_is_counted() {
+        let family = catalogue().family("memory").unwrap();
+        let mut builder = FrameBuilder::new(catalogue());
+        let slot = builder.add_entity(family.id, &[]);
+        builder.begin_scan(family.id, 1);
+        builder.push(family.id, slot, &vec![1; family.metrics.len()]);
+        let mut bytes = Vec::new();
+        let header = builder.seal(&FrameMeta { agent: "a", boot: 1, seq: 1 }, &mut bytes);
+        let (frames, handle, inbox, _views) = queue(SpoolView { oldest: 0, end: 0 });
+        let taken = (0..2 * COMMANDS).filter(|_| frames.offer(&header, &bytes)).count();
+        assert_eq!(taken, COMMANDS, "small frames are bounded by their number");
+        assert!(handle.read(ReadRequest { from: 0, to: 1, frames: 1, bytes: 1 }).is_none(), "nobody waits");
+        let lost = (2 * COMMANDS - taken) as u64;
+        let overflow =
+            Overflow { frames: lost, rows: lost * u64::from(header.rows), samples: lost * header.samples };
+        assert_eq!((inbox.take_overflow(), inbox.take_overflow()), (overflow, Overflow::default()));
+
+        let (frames, _handle, inbox, _views) = queue(SpoolView { oldest: 0, end: 0 });
+        let large = vec![0; QUEUED_BYTES / 4];
+        assert_eq!((0..10).filter(|_| frames.offer(&header, &large)).count(), 4, "large ones by their bytes");
+        assert!(inbox.commands().try_recv().is_ok());
+        inbox.taken(large.len());
+        assert!(frames.offer(&header, &large), "what is taken makes room");
+    }
+}

@@ -95,6 +95,7 @@ impl Worker {
         self.figures.dropped_frames.set(counters.dropped_frames);
         self.figures.dropped_samples.set(counters.dropped_samples);
         self.figures.stored_seq.set(counters.stored_seq);
+        self.figures.last_seq.set(counters.last_seq);
         self.views.announce(self.spool.view());
     }
 }
