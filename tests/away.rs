@@ -1,0 +1,175 @@
+//! Parts that are away, hang, or have no room: nothing is lost but what the spool's quota drops, and
+//! that is counted to the sample.
+// A panic in a test is the report.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use fettle_tests::producer::Producer;
+use fettle_tests::proof;
+use fettle_tests::stack::{Stack, START};
+use fettle_tests::wait::{until, when};
+use rustix::process::Signal;
+
+const SOON: Duration = Duration::from_secs(120);
+
+async fn running(agent: &'static str, more: &[&str]) -> (Stack, Producer) {
+    let mut stack = Stack::new("");
+    stack.start().await;
+    let mut producer = Producer::new(&stack, env!("CARGO_BIN_EXE_fettle-test-producer"), agent, more);
+    producer.process.start();
+    producer.has_taken(5, START).await;
+    (stack, producer)
+}
+
+/// Lets everything arrive, and proves that it did.
+async fn all_is_there(stack: &Stack, producer: &Producer) {
+    producer.stop_sampling();
+    producer.is_confirmed(SOON).await;
+    let sql = stack.sql();
+    proof::ledger_is_whole(&sql).await.unwrap();
+    let slots = proof::slots_are_whole(&sql, producer.agent).await.unwrap();
+    proof::values_are_right(&sql, producer.agent).await.unwrap();
+    proof::ledger_agrees_with_rows(&sql, producer.agent, &slots).await.unwrap();
+    let taken = producer.journal();
+    let lost: Vec<&u64> = taken.keys().filter(|slot| !slots.contains(slot)).collect();
+    assert!(lost.is_empty(), "{} of {} slots are lost: {lost:?}", lost.len(), taken.len());
+    assert_eq!(producer.status()["dropped_samples"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_away() {
+    let (mut stack, producer) = running("away-nats", &[]).await;
+    stack.nats.kill();
+    until("health says that NATS is away", SOON, || async {
+        when(stack.health().await.map_or(0, |(status, _)| status), |status| *status == 503)
+    })
+    .await;
+    producer.has_taken(producer.journal().len() + 50, SOON).await;
+    stack.nats.start();
+    stack.healthy(SOON).await;
+    all_is_there(&stack, &producer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clickhouse_away_and_then_hanging() {
+    let (mut stack, producer) = running("away-clickhouse", &[]).await;
+    stack.engine.kill();
+    producer.has_taken(producer.journal().len() + 40, SOON).await;
+    stack.engine.start();
+    stack.healthy(SOON).await;
+    stack.engine.signal(Signal::STOP);
+    producer.has_taken(producer.journal().len() + 40, SOON).await;
+    stack.engine.signal(Signal::CONT);
+    stack.healthy(SOON).await;
+    all_is_there(&stack, &producer).await;
+}
+
+/// With no collector and no room, the spool drops its oldest frames and says which; with the
+/// collector back, the ledger knows each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_quota_drops_is_counted_to_the_sample() {
+    let (mut stack, mut producer) = running("away-quota", &["--quota", "400000"]).await;
+    stack.nats.kill();
+    until("the quota is reached", SOON, || async {
+        when(producer.status(), |status| status["dropped_frames"].as_u64() > Some(5))
+    })
+    .await;
+    producer.process.kill();
+    producer.forget_status();
+    producer.process.start();
+    until("a restarted producer drops on", SOON, || async {
+        when(producer.status(), |status| status["dropped_frames"].as_u64() > Some(10))
+    })
+    .await;
+    stack.nats.start();
+    producer.stop_sampling();
+    producer.is_confirmed(SOON).await;
+    let sql = stack.sql();
+    proof::ledger_is_whole(&sql).await.unwrap();
+    let slots = proof::slots_are_whole(&sql, producer.agent).await.unwrap();
+    proof::values_are_right(&sql, producer.agent).await.unwrap();
+    let taken = producer.journal();
+    let lost: Vec<(u64, u64)> =
+        taken.iter().filter(|(slot, _)| !slots.contains(slot)).map(|(_, taken)| *taken).collect();
+    let (rows, samples) = lost.iter().fold((0, 0), |(r, s), (rows, samples)| (r + rows, s + samples));
+    let drops = sql.rows("SELECT * FROM fettle.ledger_drops").await.unwrap();
+    assert!(lost.len() > 8, "{lost:?}");
+    assert_eq!(drops[0]["samples_dropped"].as_u64(), Some(samples), "{drops:?}, {} slots", lost.len());
+    assert_eq!(drops[0]["rows_dropped"].as_u64(), Some(rows), "{drops:?}");
+}
+
+/// A small file system of its own, taken away at the end.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// None when this user may not mount.
+    fn tmpfs(path: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let options = format!("size={size}");
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).status();
+        let mounted = done.is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("skipped: this user may not mount a file system of a limited size");
+        }
+        mounted.then(|| Self(path.to_owned()))
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+        ballast
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_room_under_the_spool() {
+    let mut stack = Stack::new("");
+    let Some(mount) = Mount::tmpfs(&stack.path("spool"), "4m") else { return };
+    stack.start().await;
+    let program = env!("CARGO_BIN_EXE_fettle-test-producer");
+    let mut producer = Producer::new(&stack, program, "full-spool", &[]);
+    producer.process.start();
+    producer.has_taken(5, START).await;
+    stack.nats.kill();
+    let ballast = mount.fill();
+    until("the disk refuses", SOON, || async {
+        when(producer.status(), |status| status["spool_errors"].as_u64() > Some(0))
+    })
+    .await;
+    producer.has_taken(producer.journal().len() + 20, SOON).await;
+    std::fs::remove_file(ballast).unwrap();
+    stack.nats.start();
+    stack.healthy(SOON).await;
+    all_is_there(&stack, &producer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_room_under_the_engine() {
+    let mut stack = Stack::new("");
+    let Some(mount) = Mount::tmpfs(&stack.path("engine"), "512m") else { return };
+    stack.start().await;
+    let program = env!("CARGO_BIN_EXE_fettle-test-producer");
+    let mut producer = Producer::new(&stack, program, "full-engine", &[]);
+    producer.process.start();
+    producer.has_taken(5, START).await;
+    let ballast = mount.fill();
+    until("health says that ClickHouse takes nothing", SOON, || async {
+        when(stack.health().await.map_or(0, |(status, _)| status), |status| *status == 503)
+    })
+    .await;
+    producer.has_taken(producer.journal().len() + 40, SOON).await;
+    std::fs::remove_file(ballast).unwrap();
+    stack.healthy(SOON).await;
+    all_is_there(&stack, &producer).await;
+}
