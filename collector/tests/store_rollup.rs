@@ -3,7 +3,9 @@
 
 mod store_support;
 
-use fettle_collector::store::{rollup_columns, AgentWindow, Assembler, Level, NativeBlock, Store};
+use fettle_collector::store::{
+    rollup_columns, AgentWindow, Assembler, DirtyWindow, Level, NativeBlock, Store,
+};
 use fettle_shared::catalogue::{catalogue, EntityType, Metric, ValueType};
 use fettle_shared::frame::{decode, FrameBuilder, FrameMeta, Key, Scratch};
 use serde_json::Value;
@@ -128,10 +130,10 @@ async fn sql_and_memory_give_the_same_windows() {
         store.insert_block(&table, &block.finish(), "memory").await.unwrap();
         let memory = dump(&store, &table).await;
         assert_eq!(memory.len(), 6 * if family.entity.is_empty() { 1 } else { 3 }, "{table}");
-        let agents = ["web-1".to_owned()];
-        for window in windows.keys() {
-            store.make_rollup(family, Level::TenSeconds, *window, &agents, 2).await.unwrap();
-        }
+        let agents = vec![("web-1".to_owned(), 1)];
+        let dirty: Vec<DirtyWindow> =
+            windows.keys().map(|window| DirtyWindow { window: *window, agents: agents.clone() }).collect();
+        store.make_windows(family, Level::TenSeconds, &dirty, 2).await.unwrap();
         let newest = format!("SELECT min(version) AS v FROM rollups.`{table}` FINAL");
         let newest: Vec<Value> = store.select(&newest).await.unwrap();
         assert_eq!(newest[0]["v"], 2, "{table}: made again, replaced");
@@ -144,8 +146,8 @@ async fn sql_and_memory_give_the_same_windows() {
         // A minute from its 10-second windows is what the raw rows of the minute say.
         store.make_rollup(family, Level::Minute, start, &[], 3).await.unwrap();
         let minute = dump(&store, &format!("{}_1m", family.name)).await;
-        store.make_rollups(family, Level::TenSeconds, (start, start + 60), &[], 4).await.unwrap();
-        assert_eq!(dump(&store, &table).await, memory, "{table}: several windows at once");
+        store.make_rollup(family, Level::TenSeconds, start, &["web-1".into()], 4).await.unwrap();
+        assert_eq!(dump(&store, &table).await, memory, "{table}: one window alone");
         let metric = &family.metrics[0];
         let (entity, name) = (family.entity.first().map_or("''", |e| e.name.as_str()), &metric.name);
         let raw = format!(

@@ -64,6 +64,7 @@ fn table(name: &str, comment: &str, columns: Vec<TableColumn>) -> Table {
         ttl: None,
         indexes: Vec::new(),
         tuning: vec![
+            ("auto_statistics_types", "''".into()),
             ("ratio_of_defaults_for_sparse_serialization", "1".into()),
             ("write_marks_for_substreams_in_compact_parts", "0".into()),
         ],

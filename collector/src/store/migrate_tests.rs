@@ -41,16 +41,17 @@ const RAW: &str = "CREATE TABLE IF NOT EXISTS `fettle`.`disk`
     `host` LowCardinality(String) COMMENT 'Agent that sampled it.',
     `ts` DateTime64(6, 'UTC') COMMENT 'Time of the scan.' CODEC(Delta, LZ4),
     `device` LowCardinality(String) COMMENT 'It\\'s a device.',
-    `read_bytes` UInt64 COMMENT 'Bytes read. [bytes]' CODEC(ZSTD(1)),
-    `busy_ratio` Nullable(Float32) COMMENT 'Busy. [ratio]' CODEC(ZSTD(1))
+    `read_bytes` UInt64 COMMENT 'Bytes read. [bytes]',
+    `busy_ratio` Nullable(Float32) COMMENT 'Busy. [ratio]'
 )
 ENGINE = MergeTree()
 PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (`host`, `device`, `ts`)
 TTL toDateTime(ts) + toIntervalSecond(86400)
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, \
-merge_selector_base = 10, ratio_of_defaults_for_sparse_serialization = 1, \
-write_marks_for_substreams_in_compact_parts = 0
+default_compression_codec = 'ZSTD(1)', auto_statistics_types = '', merge_selector_base = 10, \
+ratio_of_defaults_for_sparse_serialization = 1, write_marks_for_substreams_in_compact_parts = 0, \
+min_bytes_for_wide_part = 10485760
 COMMENT 'Disks. Source: /proc/diskstats.'";
 
 fn catalogue() -> Catalogue {
@@ -165,7 +166,7 @@ fn new_metrics_become_columns() {
     assert_eq!(
         plan(&table, &present, &place).unwrap(),
         ["ALTER TABLE `fettle`.`disk` ADD COLUMN IF NOT EXISTS `busy_ratio` Nullable(Float32) \
-          COMMENT 'Busy. [ratio]' CODEC(ZSTD(1))"]
+          COMMENT 'Busy. [ratio]'"]
     );
 }
 

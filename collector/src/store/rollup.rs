@@ -9,9 +9,9 @@
 
 use fettle_shared::catalogue::{Family, Metric};
 
-use super::ddl::{identifier, literals, Place};
+use super::ddl::{identifier, literal, literals, Place};
 use super::schema::{rollup_columns, rollup_name, PARTS};
-use super::Level;
+use super::{DirtyWindow, Level};
 
 /// What is rolled up.
 #[derive(Debug, Clone, Copy)]
@@ -21,14 +21,40 @@ pub(super) struct Task<'a> {
     /// Start of the first window and end of the last, seconds since the epoch.
     pub from: u32,
     pub until: u32,
-    /// Agents; none: all.
-    pub agents: &'a [String],
+    pub only: Only<'a>,
     pub version: u64,
+}
+
+/// Whose windows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Only<'a> {
+    /// These agents'; none named: all.
+    Agents(&'a [String]),
+    /// These shares: window by window the agents named there.
+    Shares(&'a [DirtyWindow]),
+}
+
+impl Only<'_> {
+    /// The condition, as it stands after the span of time.
+    fn sql(self, window: &str) -> String {
+        match self {
+            Self::Agents([]) => String::new(),
+            Self::Agents(names) => format!(" AND host IN ({})", literals(names)),
+            Self::Shares(windows) => {
+                let pairs: Vec<String> = windows
+                    .iter()
+                    .flat_map(|w| w.agents.iter().map(move |(agent, _)| (agent, w.window)))
+                    .map(|(agent, start)| format!("({}, {start})", literal(agent)))
+                    .collect();
+                format!(" AND (toString(host), toUnixTimestamp({window})) IN ({})", pairs.join(", "))
+            }
+        }
+    }
 }
 
 /// The statement that makes these windows.
 pub(super) fn statement(task: &Task<'_>, place: &Place<'_>) -> String {
-    let Task { family, level, from, until, agents, version } = *task;
+    let Task { family, level, from, until, only, version } = *task;
     let columns: Vec<String> = rollup_columns(family).iter().map(|c| identifier(&c.name)).collect();
     let keys: Vec<String> = family.entity.iter().map(|e| identifier(&e.name)).collect();
     let window = window_of(level);
@@ -36,13 +62,13 @@ pub(super) fn statement(task: &Task<'_>, place: &Place<'_>) -> String {
     selected.extend(keys.iter().cloned());
     selected.extend(parts(family, level));
     selected.push(version.to_string());
+    let only = only.sql(&window);
     let mut group = vec!["host".to_owned(), window];
     group.extend(keys);
     let source = match level.source() {
         None => place.asked(&family.name),
         Some(source) => format!("{} FINAL", place.asked(&rollup_name(family, source))),
     };
-    let only = if agents.is_empty() { String::new() } else { format!(" AND host IN ({})", literals(agents)) };
     format!(
         "INSERT INTO {} ({})\nSELECT {}\nFROM {source}\nWHERE ts >= {} AND ts < {}{only}\nGROUP BY {}",
         place.asked(&rollup_name(family, level)),
@@ -150,8 +176,8 @@ help = "h"
         let settings = StoreSettings::new("http://127.0.0.1:1");
         let place = Place::of(&settings);
         let agents = ["web-1".to_owned()];
-        let task =
-            Task { family, level: Level::TenSeconds, from: 100, until: 110, agents: &agents, version: 7 };
+        let only = Only::Agents(&agents);
+        let task = Task { family, level: Level::TenSeconds, from: 100, until: 110, only, version: 7 };
         let window = "toDateTime(intDiv(toUnixTimestamp(ts), 10) * 10, 'UTC')";
         let want = format!(
             "INSERT INTO `fettle`.`sample_10s` (`host`, `ts`, `disk`, `samples`, `a_min`, `a_max`, `a_sum`, \
@@ -166,10 +192,14 @@ help = "h"
              GROUP BY host, {window}, `disk`"
         );
         assert_eq!(statement(&task, &place), want);
-        let minute = Task { level: Level::Minute, agents: &[], ..task };
+        let minute = Task { level: Level::Minute, only: Only::Agents(&[]), ..task };
         let sql = statement(&minute, &place);
         assert!(sql.contains("FROM `fettle`.`sample_10s` FINAL"), "{sql}");
         assert!(sql.contains("toUInt32(sum(`b_count`))") && sql.contains("argMax(`a_last`, ts)"), "{sql}");
         assert!(!sql.contains("host IN"), "{sql}");
+        let shares = [DirtyWindow { window: 100, agents: vec![("a".into(), 1), ("b".into(), 2)] }];
+        let sql = statement(&Task { only: Only::Shares(&shares), ..task }, &place);
+        let pairs = format!("AND (toString(host), toUnixTimestamp({window})) IN (('a', 100), ('b', 100))\n");
+        assert!(sql.contains(&pairs), "{sql}");
     }
 }

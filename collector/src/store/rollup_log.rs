@@ -12,7 +12,7 @@ use fettle_shared::catalogue::Family;
 use serde::Deserialize;
 
 use super::ledger_schema::log_columns;
-use super::rollup::{statement, Task};
+use super::rollup::{statement, Only, Task};
 use super::{DirtyWindow, Level, NativeBlock, RollupEntry, Store, StoreError, Ttl};
 
 /// A statement takes a while; rows this close to their end are counted as gone.
@@ -138,31 +138,49 @@ GROUP BY start ORDER BY start",
         agents: &[String],
         version: u64,
     ) -> Result<(), StoreError> {
-        self.make_rollups(family, level, (window, window + level.seconds()), agents, version).await
+        let until = window + level.seconds();
+        self.roll_up(Task { family, level, from: window, until, only: Only::Agents(agents), version }).await
     }
 
-    /// The same for every window from the first second of `span` to before the last.
+    /// The same for many shares in one statement: a wide family costs as much to analyse as a hundred
+    /// windows of it cost to make, so making them one by one would be waste.
     ///
     /// # Errors
     /// What ClickHouse says.
-    pub async fn make_rollups(
+    pub async fn make_windows(
         &self,
         family: &Family,
         level: Level,
-        span: (u32, u32),
-        agents: &[String],
+        windows: &[DirtyWindow],
         version: u64,
     ) -> Result<(), StoreError> {
-        let (from, until) = span;
-        if from < earliest(level, &self.settings.ttl) {
-            tracing::debug!(family = family.name, from, "a window is too old to be made again");
+        const AT_ONCE: usize = 64;
+        let earliest = earliest(level, &self.settings.ttl);
+        let windows: Vec<DirtyWindow> =
+            windows.iter().filter(|w| w.window >= earliest && !w.agents.is_empty()).cloned().collect();
+        for some in windows.chunks(AT_ONCE) {
+            let from = some.iter().map(|w| w.window).min().unwrap_or(0);
+            let until = some.iter().map(|w| w.window).max().unwrap_or(0) + level.seconds();
+            self.roll_up(Task { family, level, from, until, only: Only::Shares(some), version }).await?;
+        }
+        Ok(())
+    }
+
+    async fn roll_up(&self, task: Task<'_>) -> Result<(), StoreError> {
+        if task.from < earliest(task.level, &self.settings.ttl) {
+            tracing::debug!(family = task.family.name, from = task.from, "too old to be made again");
             return Ok(());
         }
-        let task = Task { family, level, from, until, agents, version };
-        let what = format!("rolling up {} to {}", family.name, level.name());
-        let settings: &[(&str, &str)] =
-            &[("do_not_merge_across_partitions_select_final", "1"), ("insert_deduplicate", "0")];
-        self.connection.execute_with(&what, &statement(&task, &self.place()), settings).await
+        let what = format!("rolling up {} to {}", task.family.name, task.level.name());
+        // Compiling the aggregates of a thousand columns takes seconds; running them takes none.
+        let settings = [
+            ("compile_aggregate_expressions", "0"),
+            ("compile_expressions", "0"),
+            ("max_threads", "1"),
+            ("do_not_merge_across_partitions_select_final", "1"),
+            ("insert_deduplicate", "0"),
+        ];
+        self.connection.execute_with(&what, &statement(&task, &self.place()), &settings).await
     }
 
     /// Writes down that a window is made for all families.

@@ -72,20 +72,36 @@ pub(super) fn sum_type(value: ValueType) -> ValueType {
     }
 }
 
-/// Codec of a family's columns. Hundreds of mostly idle processes give long runs of equal values,
+/// Codec of a family's values. Hundreds of mostly idle processes give long runs of equal values,
 /// which LZ4 packs as well as any and far cheaper; host-wide counters move at every scan.
-fn value_codec(family: &Family) -> Option<&'static str> {
+fn value_codec(family: &Family) -> &'static str {
     let many_idle = family.entity.iter().any(|e| e.name == "pid");
-    Some(if many_idle { "LZ4" } else { "ZSTD(1)" })
+    if many_idle {
+        "'LZ4'"
+    } else {
+        "'ZSTD(1)'"
+    }
 }
 
-/// Fewer files a part and fewer, larger merges; measured.
-fn tuning() -> Vec<(&'static str, String)> {
-    vec![
+/// Settings that were measured: fewer files a part, fewer and larger merges, one codec for the table
+/// (a codec a column costs a third of a small insert), no statistics of columns nobody filters by. A
+/// table of many columns packs them together in small parts, and stays in small parts longer, because
+/// a wide part has two files a column.
+fn tuning(family: &Family, columns: usize) -> Vec<(&'static str, String)> {
+    const MANY: usize = 100;
+    const BYTES_PER_COLUMN: usize = 256 << 10;
+    let mut tuning: Vec<(&'static str, String)> = vec![
+        ("default_compression_codec", value_codec(family).into()),
+        ("auto_statistics_types", "''".into()),
         ("merge_selector_base", "10".into()),
         ("ratio_of_defaults_for_sparse_serialization", "1".into()),
         ("write_marks_for_substreams_in_compact_parts", "0".into()),
-    ]
+        ("min_bytes_for_wide_part", (columns * BYTES_PER_COLUMN).max(10 << 20).to_string()),
+    ];
+    if columns > MANY {
+        tuning.push(("compress_per_column_in_compact_parts", "0".into()));
+    }
+    tuning
 }
 
 fn described(metric: &Metric) -> String {
@@ -115,14 +131,12 @@ fn order(family: &Family) -> Vec<String> {
 /// The table of a family's raw rows.
 pub(super) fn raw_table(family: &Family, ttl: &Ttl) -> Table {
     let specs = raw_columns(family);
-    let codec = value_codec(family);
     let mut columns = key_table_columns(family, &specs, "Time of the scan.");
     let metrics = specs[columns.len()..].iter().zip(&family.metrics);
     columns.extend(
-        metrics.map(|(spec, metric)| {
-            TableColumn::new(&spec.name, spec.kind.sql(), described(metric)).codec(codec)
-        }),
+        metrics.map(|(spec, metric)| TableColumn::new(&spec.name, spec.kind.sql(), described(metric))),
     );
+    let tuning = tuning(family, columns.len());
     Table {
         name: family.name.clone(),
         comment: format!("{} Source: {}.", family.help, family.source),
@@ -132,7 +146,7 @@ pub(super) fn raw_table(family: &Family, ttl: &Ttl) -> Table {
         partition: "toStartOfInterval(ts, toIntervalHour(4))".into(),
         ttl: Some(TtlRule { time: "toDateTime(ts)", keep: ttl.raw }),
         indexes: Vec::new(),
-        tuning: tuning(),
+        tuning,
         shard: "cityHash64(host)".into(),
     }
 }
@@ -145,23 +159,23 @@ pub(super) fn rollup_name(family: &Family, level: Level) -> String {
 /// The table of one level of a family's roll-ups.
 pub(super) fn rollup_table(family: &Family, level: Level, ttl: &Ttl) -> Table {
     let specs = rollup_columns(family);
-    let codec = value_codec(family);
     let mut columns = key_table_columns(family, &specs, "Start of the window.");
-    columns.push(TableColumn::new("samples", "UInt32", "Raw rows in the window.").codec(codec));
+    columns.push(TableColumn::new("samples", "UInt32", "Raw rows in the window."));
     for metric in &family.metrics {
         let optional = metric.optional.then_some("count");
         for part in PARTS.iter().copied().chain(optional) {
             let spec = &specs[columns.len()];
             let comment = format!("{part} of {}", described(metric));
-            columns.push(TableColumn::new(&spec.name, spec.kind.sql(), comment).codec(codec));
+            columns.push(TableColumn::new(&spec.name, spec.kind.sql(), comment));
         }
     }
-    columns.push(TableColumn::new("version", "UInt64", "The highest version of a row counts.").codec(codec));
+    columns.push(TableColumn::new("version", "UInt64", "The highest version of a row counts."));
     let (partition, keep) = match level {
         Level::TenSeconds => ("toDate(ts)", ttl.ten_seconds),
         Level::Minute => ("toMonday(ts)", ttl.minute),
         Level::Hour => ("toYYYYMM(ts)", ttl.hour),
     };
+    let tuning = tuning(family, columns.len());
     Table {
         name: rollup_name(family, level),
         comment: format!("Windows of {} of {}.", level.name(), family.name),
@@ -171,7 +185,7 @@ pub(super) fn rollup_table(family: &Family, level: Level, ttl: &Ttl) -> Table {
         partition: partition.into(),
         ttl: Some(TtlRule { time: "ts", keep }),
         indexes: Vec::new(),
-        tuning: tuning(),
+        tuning,
         shard: "cityHash64(host)".into(),
     }
 }
