@@ -194,8 +194,9 @@ impl Schedule {
         let rate = (target - slow_rate).max(fast);
         let ideal = (fast * 1e6 / rate).clamp(FASTEST_US as f64, SLOWEST_US as f64);
         let before = self.fast_us as f64;
-        // Straight to it the first time; then halfway each second, and not at all for a trifle.
-        let next = if self.governed { before + (ideal - before) / 2.0 } else { ideal };
+        // Faster at once, so that the rate is not short for long; slower by half the way each second.
+        let slower = self.governed && ideal > before;
+        let next = if slower { before + (ideal - before) / 2.0 } else { ideal };
         if !self.governed || (next - before).abs() > before * 0.002 {
             self.fast_us = next.round() as u64;
         }
