@@ -15,7 +15,7 @@ const NEVER: [(&str, &[&str]); 3] = [
         "fettle-agent",
         &["clickhouse", "axum", "libloading", "reqwest", "polars", "fettle-collector", "fettle-engine"],
     ),
-    ("fettle-engine", &["async-nats", "fettle-shared", "clickhouse"]),
+    ("fettle-engine", &["async-nats", "fettle-shared"]),
 ];
 
 /// Dependencies of each package in a `Cargo.lock`. A package in two versions counts as one.
@@ -80,8 +80,12 @@ fn dependencies(manifest: &str) -> Vec<(String, bool)> {
     found
 }
 
-/// A member crate takes its dependencies from the root, where their versions and reasons stand.
+/// A member crate takes its dependencies from the root, where their versions and reasons stand. A crate
+/// that is a workspace of its own, such as a fuzzer's, has no root to take them from.
 pub fn from_the_root(path: &str, manifest: &str) -> Complaints {
+    if manifest.lines().any(|line| line == "[workspace]") {
+        return Vec::new();
+    }
     dependencies(manifest)
         .into_iter()
         .filter(|(_, own_version)| *own_version)
@@ -131,6 +135,7 @@ mod tests {
             "[package]\nversion = \"1\"\n[dependencies]\na = { workspace = true }\nb.workspace = true\n\
                         # c = \"1\"\nd = { path = \"../d\" }\n";
         assert!(from_the_root("x", manifest).is_empty());
+        assert!(from_the_root("x", "[dependencies]\ne = \"1\"\n[workspace]\n").is_empty());
         assert_eq!(from_the_root("x", "[dev-dependencies]\ne = \"1\"\n[features]\nf = []\n").len(), 1);
     }
 

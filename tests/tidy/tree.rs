@@ -17,11 +17,11 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// True if nothing in it runs in production: an integration test, a `tests` module of its own, a
-    /// benchmark's or an example's file.
+    /// True if nothing in it runs in production: an integration test, a test module in a file of its own,
+    /// a benchmark's or an example's file.
     pub fn is_test(&self) -> bool {
         let whole = |part: &str| matches!(part, "tests" | "tests.rs" | "benches" | "examples" | "fuzz");
-        self.path.split('/').any(whole)
+        self.path.ends_with("_tests.rs") || self.path.split('/').any(whole)
     }
 }
 

@@ -65,6 +65,21 @@ fn words(family: &Family, words: &[(&'static str, &str)]) -> Vec<(&'static [u8],
     words.iter().map(|(word, name)| (word.as_bytes(), column(family, name))).collect()
 }
 
+/// Keys of `memory.stat` in version 2.
+const MEMORY_STAT_2: [(&str, &str); 11] = [
+    ("anon", "anon_bytes"),
+    ("file", "file_bytes"),
+    ("kernel", "kernel_bytes"),
+    ("sock", "sock_bytes"),
+    ("shmem", "shmem_bytes"),
+    ("file_mapped", "file_mapped_bytes"),
+    ("file_dirty", "file_dirty_bytes"),
+    ("file_writeback", "file_writeback_bytes"),
+    ("slab", "slab_bytes"),
+    ("pgfault", "faults"),
+    ("pgmajfault", "major_faults"),
+];
+
 /// Files of version 2 (Documentation/admin-guide/cgroup-v2.rst).
 pub(crate) fn version_2(f: &Family) -> Vec<FileSpec> {
     let spec = |name, bit, content| FileSpec { name, bit, content };
@@ -82,23 +97,7 @@ pub(crate) fn version_2(f: &Family) -> Vec<FileSpec> {
         ],
     );
     let cpu_max = Content::CpuMax { quota: column(f, "cpu_quota_us"), period: column(f, "cpu_period_us") };
-    let memory = keyed(
-        f,
-        1,
-        &[
-            ("anon", "anon_bytes"),
-            ("file", "file_bytes"),
-            ("kernel", "kernel_bytes"),
-            ("sock", "sock_bytes"),
-            ("shmem", "shmem_bytes"),
-            ("file_mapped", "file_mapped_bytes"),
-            ("file_dirty", "file_dirty_bytes"),
-            ("file_writeback", "file_writeback_bytes"),
-            ("slab", "slab_bytes"),
-            ("pgfault", "faults"),
-            ("pgmajfault", "major_faults"),
-        ],
-    );
+    let memory = keyed(f, 1, &MEMORY_STAT_2);
     let events = keyed(
         f,
         1,

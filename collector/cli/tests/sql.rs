@@ -1,5 +1,7 @@
 //! `fettle sql` against the real engine, served by `fettle clickhouse serve`.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
+
 mod support;
 
 use std::io::Write as _;

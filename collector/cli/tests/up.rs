@@ -1,5 +1,7 @@
 //! `fettle up` with every real part: ready, restart, order of stopping, and the end of its parts with it.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
+
 mod support;
 
 use std::path::Path;

@@ -73,7 +73,10 @@ impl Running {
                         return line;
                     }
                 }
-                Err(_) => panic!("no line with {words:?}; seen: {:#?}\n{}", self.seen, self.errors()),
+                Err(_) => {
+                    let errors = self.errors();
+                    panic!("no line with {words:?}; seen: {:#?}\n{errors}", self.seen)
+                }
             }
         }
     }
