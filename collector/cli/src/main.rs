@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     match run(arguments.command) {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&format!("fettle: {error:#}"));
+            // Each error says its cause in its own sentence; the chain below would only repeat it.
+            output::complain(&format!("fettle: {error}"));
             ExitCode::FAILURE
         }
     }

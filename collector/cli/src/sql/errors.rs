@@ -63,6 +63,15 @@ pub(crate) enum SqlError {
     Runtime(io::Error),
 }
 
+/// A syntax error lists everything that could have stood there, which may be a page: a page helps nobody.
+fn without_long_list(message: &str) -> String {
+    const LIST: &str = ". Expected one of: ";
+    match (message.find(LIST), message.rfind(". (")) {
+        (Some(list), Some(name)) if name > list + 200 => format!("{}{}", &message[..list], &message[name..]),
+        _ => message.to_owned(),
+    }
+}
+
 fn in_brackets(code: u32) -> String {
     if code == 0 {
         String::new()
@@ -85,6 +94,7 @@ impl SqlError {
             message = &message[..at];
         }
         let message = message.replace("DB::Exception: ", "").split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = without_long_list(&message);
         let message = if message.is_empty() { "nothing but an error".to_owned() } else { message };
         Self::Server { code, message }
     }
@@ -102,6 +112,17 @@ mod tests {
             error.to_string(),
             "ClickHouse says: Table fettle.x does not exist. (UNKNOWN_TABLE) (code 60)"
         );
+    }
+
+    #[test]
+    fn a_page_of_alternatives_is_left_out_and_a_short_list_kept() {
+        let text = |list: &str| {
+            format!("Code: 62. DB::Exception: Syntax error: SELEC 2. Expected one of: {list}. (SYNTAX_ERROR) (version 1)")
+        };
+        let short = SqlError::from_server(None, &text("FROM, WHERE")).to_string();
+        assert!(short.contains("one of: FROM, WHERE. (SYNTAX_ERROR)"), "{short}");
+        let long = SqlError::from_server(None, &text(&"SELECT query, ".repeat(50))).to_string();
+        assert_eq!(long, "ClickHouse says: Syntax error: SELEC 2. (SYNTAX_ERROR) (code 62)");
     }
 
     #[test]

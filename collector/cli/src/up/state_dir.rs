@@ -21,8 +21,9 @@ impl StateDir {
     pub(crate) fn open(root: &Path) -> Result<Self, UpError> {
         let absolute = std::path::absolute(root)
             .map_err(|source| UpError::Unwritable { path: root.to_owned(), source })?;
-        for part in ["", "nats", "clickhouse", "engine", "agent/spool", "collector", "logs", "run"] {
-            let path = absolute.join(part);
+        let parts = ["nats", "clickhouse", "engine", "agent/spool", "collector", "logs", "run"];
+        let below = parts.iter().map(|part| absolute.join(part));
+        for path in std::iter::once(absolute.clone()).chain(below) {
             make(&path).map_err(|source| UpError::Unwritable { path, source })?;
         }
         let lock = lock(&absolute)?;
