@@ -9,7 +9,7 @@ use crate::recording::Recording;
 use crate::report::{mib, number, Aim, Report, Table};
 use crate::settings::Settings;
 use crate::stack::Stack;
-use crate::victoria::{self, Victoria};
+use crate::victoria::{self, Food, Victoria};
 
 /// What the comparison is told.
 #[derive(Debug, Clone, Copy)]
@@ -57,10 +57,11 @@ pub(crate) async fn ingest(settings: &Settings, recording: &FilePath, scale: Sca
     path.stop().await?;
     let kept = Kept { rest, optimized, samples, wrong_rollups };
     let mut peers = Vec::new();
-    for window in if scale.alone { &[][..] } else { &[1, 10] } {
-        match victoria::measure(state.path(), &load.frames, *window).await? {
-            Some(peer) => peers.push(peer),
-            None => report.note("VictoriaMetrics is not installed (benchmarks/setup-peers)."),
+    if !scale.alone {
+        let measured = fed(&mut report, state.path(), &load).await;
+        match measured {
+            Ok(found) => peers = found,
+            Err(error) => report.note(format!("VictoriaMetrics was not measured: {error:#}")),
         }
     }
     aims(&mut report, &load, &outcome, &kept, &peers);
@@ -73,6 +74,28 @@ pub(crate) async fn ingest(settings: &Settings, recording: &FilePath, scale: Sca
     Ok(())
 }
 
+/// VictoriaMetrics, fed in every way.
+async fn fed(report: &mut Report, state: &FilePath, load: &Load) -> anyhow::Result<Vec<Victoria>> {
+    let one = victoria::measure(state, Food::Lines(&load.frames, 1), false).await?;
+    let ten = victoria::measure(state, Food::Lines(&load.frames, 10), true).await?;
+    let (Some((one, _)), Some((ten, exported))) = (one, ten) else {
+        report.note("VictoriaMetrics is not installed (benchmarks/setup-peers).");
+        return Ok(Vec::new());
+    };
+    if exported.is_empty() {
+        report.note("VictoriaMetrics gave no native export, so that its import was not measured.");
+        return Ok(vec![one, ten]);
+    }
+    let native = match victoria::measure(state, Food::Native(&exported, load.samples), false).await {
+        Ok(native) => native.map(|(native, _)| native),
+        Err(error) => {
+            report.note(format!("VictoriaMetrics' native import was not measured: {error:#}"));
+            None
+        }
+    };
+    Ok([Some(one), Some(ten), native].into_iter().flatten().collect())
+}
+
 /// Samples a CPU-second of collector and engine, to rest.
 fn per_cpu_second(load: &Load, outcome: &Outcome, at: &Costs) -> f64 {
     load.samples as f64 / at.pair_since(&outcome.before).max(0.001)
@@ -81,9 +104,8 @@ fn per_cpu_second(load: &Load, outcome: &Outcome, at: &Costs) -> f64 {
 fn aims(report: &mut Report, load: &Load, outcome: &Outcome, kept: &Kept, peers: &[Victoria]) {
     let own = per_cpu_second(load, outcome, &outcome.settled) / 1e6;
     let own_bytes = kept.rest.raw.bytes as f64 / load.samples as f64;
-    if let Some(best) =
-        peers.iter().max_by(|a, b| (1.0 / a.cpu_settled_s).total_cmp(&(1.0 / b.cpu_settled_s)))
-    {
+    let common = peers.iter().filter(|peer| peer.common);
+    if let Some(best) = common.min_by(|a, b| a.cpu_settled_s.total_cmp(&b.cpu_settled_s)) {
         let theirs = best.samples as f64 / best.cpu_settled_s.max(0.001) / 1e6;
         let what = format!("samples per CPU-second against VictoriaMetrics ({})", best.path);
         report.aim(&what, "×", own / theirs, Aim::AtLeast(4.0));

@@ -13,6 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Asks for a page; its text if the status is 2xx.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    text(address, path, request(address, "GET", path, &[], b"").await?)
+}
+
+/// Asks for a page that is not text.
+pub(crate) async fn get_bytes(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
     request(address, "GET", path, &[], b"").await
 }
 
@@ -23,7 +28,11 @@ pub(crate) async fn post(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> anyhow::Result<String> {
-    request(address, "POST", path, headers, body).await
+    text(address, path, request(address, "POST", path, headers, body).await?)
+}
+
+fn text(address: SocketAddr, path: &str, body: Vec<u8>) -> anyhow::Result<String> {
+    String::from_utf8(body).with_context(|| format!("{address}{path} did not answer with text"))
 }
 
 async fn request(
@@ -32,7 +41,7 @@ async fn request(
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Vec<u8>> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
@@ -49,16 +58,18 @@ async fn request(
         stream.read_to_end(&mut answer).await?;
         anyhow::Ok(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange)
+    let mut answer = tokio::time::timeout(PATIENCE, exchange)
         .await
         .with_context(|| format!("{address}{path} did not answer within {PATIENCE:?}"))??;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let body = answer.split_off(end);
+    let head = String::from_utf8_lossy(&answer);
     let status = head.split_ascii_whitespace().nth(1).unwrap_or("no status");
     if !status.starts_with('2') {
-        bail!("{address}{path} answered {status}: {}", body.chars().take(400).collect::<String>());
+        let why = String::from_utf8_lossy(&body);
+        bail!("{address}{path} answered {status}: {}", why.chars().take(400).collect::<String>());
     }
-    Ok(body.to_owned())
+    Ok(body)
 }
 
 /// One upload over one connection, piece by piece.

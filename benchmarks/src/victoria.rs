@@ -1,6 +1,8 @@
 //! VictoriaMetrics, fed the same samples: JSON lines over one connection, its documented bulk path,
 //! once with a second of samples a line, as fresh as Fettle's own, once with ten seconds a line, which
-//! is kinder to it. It may work in the background as long as it likes before its disk is measured.
+//! is kinder to it. A third run takes its own binary export (`/api/v1/import/native`): the fastest way
+//! there is, but only another VictoriaMetrics can write it. It may work in the background as long as
+//! it likes before its disk is measured.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,11 +29,16 @@ pub(crate) const QUIET: Duration = Duration::from_secs(5);
 /// Text is sent in pieces of about this size.
 const PIECE: usize = 4 << 20;
 
+/// Everything it has, in its own format.
+const EXPORT: &str = "/api/v1/export/native?match%5B%5D=%7B__name__%21%3D%22%22%7D";
+
 /// What VictoriaMetrics took.
 #[derive(Debug, Clone)]
 pub(crate) struct Victoria {
     /// Which way it was fed.
     pub(crate) path: String,
+    /// Whether anyone can feed it this way.
+    pub(crate) common: bool,
     /// Samples sent.
     pub(crate) samples: u64,
     /// Samples it says it has.
@@ -59,30 +66,66 @@ impl Victoria {
     }
 }
 
-/// Feeds the frames of all agents (agent by agent, each in order) as JSON lines that hold `window`
-/// frames each. `None`: it is not installed.
+/// What it is fed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Food<'a> {
+    /// The frames of all agents, agent by agent, each in order, as JSON lines of this many frames each.
+    Lines(&'a [Vec<Bytes>], usize),
+    /// Another one's native export of this many samples.
+    Native(&'a [u8], u64),
+}
+
+impl Food<'_> {
+    fn path(&self) -> String {
+        match self {
+            Food::Lines(_, window) => format!("JSON lines, {window} s a line"),
+            Food::Native(..) => "another one's native export".to_owned(),
+        }
+    }
+}
+
+/// Feeds it; gives what that took, and its native export if `export` asks for it. `None`: it is not
+/// installed.
 pub(crate) async fn measure(
     directory: &Path,
-    agents: &[Vec<Bytes>],
-    window: usize,
-) -> anyhow::Result<Option<Victoria>> {
-    let Some((mut child, address)) = start(directory, window).await? else { return Ok(None) };
-    let data = directory.join(format!("victoria-{window}"));
+    food: Food<'_>,
+    export: bool,
+) -> anyhow::Result<Option<(Victoria, Vec<u8>)>> {
+    let name = match food {
+        Food::Lines(_, window) => format!("victoria-{window}"),
+        Food::Native(..) => "victoria-native".to_owned(),
+    };
+    let Some((mut child, address)) = start(directory, &name).await? else { return Ok(None) };
+    let data = directory.join(&name);
     let before = child.usage()?;
     let began = Instant::now();
-    let (samples, sent_bytes) = feed(address, agents, window).await?;
+    let (samples, sent_bytes) = match food {
+        Food::Lines(agents, window) => feed(address, agents, window).await?,
+        Food::Native(bytes, samples) => {
+            let mut upload = Upload::begin(address, "/api/v1/import/native").await?;
+            for piece in bytes.chunks(PIECE) {
+                upload.send(piece).await?;
+            }
+            upload.finish().await?;
+            (samples, bytes.len() as u64)
+        }
+    };
     let seconds = began.elapsed().as_secs_f64();
     let accepted = child.usage()?;
     http::get(address, "/internal/force_flush").await?;
     let settled = rest(&mut child).await?;
     let stored = rows(address).await?;
     let disk = sizes(&data);
+    // Without an export the run that would be fed it is left out; this one is good all the same.
+    let exported =
+        if export { http::get_bytes(address, EXPORT).await.unwrap_or_default() } else { Vec::new() };
     http::get(address, "/internal/force_merge").await?;
     rest(&mut child).await?;
     let disk_merged = sizes(&data);
     child.stop().await?;
-    Ok(Some(Victoria {
-        path: format!("JSON lines, {window} s a line"),
+    let victoria = Victoria {
+        path: food.path(),
+        common: matches!(food, Food::Lines(..)),
         samples,
         stored,
         sent_bytes,
@@ -92,19 +135,19 @@ pub(crate) async fn measure(
         peak_bytes: settled.peak_bytes,
         disk,
         disk_merged,
-    }))
+    };
+    Ok(Some((victoria, exported)))
 }
 
-async fn start(directory: &Path, window: usize) -> anyhow::Result<Option<(Child, SocketAddr)>> {
+async fn start(directory: &Path, name: &str) -> anyhow::Result<Option<(Child, SocketAddr)>> {
     let names = ["victoria-metrics", "victoria-metrics-prod"];
     let Some(program) = names.iter().find_map(|name| find_program(name, None)) else { return Ok(None) };
     let address = free_address()?;
-    let name = format!("victoria-{window}");
     let mut child = Start {
-        name: &name,
+        name,
         program: &program,
         arguments: words([
-            &format!("-storageDataPath={}", directory.join(&name).display()),
+            &format!("-storageDataPath={}", directory.join(name).display()),
             &format!("-httpListenAddr={address}"),
             &"-retentionPeriod=1",
             &"-import.maxLineLen=104857600",
