@@ -60,6 +60,7 @@ async fn nothing_is_lost_and_nothing_is_twice() {
         let taken = producer.journal().len();
         eprintln!("kill {kill}: {name}; {taken} slots taken");
         producer.has_taken(taken + 2, START).await;
+        stack.nobody_fell();
     }
     producer.stop_sampling();
     stack.healthy(Duration::from_secs(120)).await;

@@ -149,9 +149,8 @@ pub fn wrong_values_sql(part: &Part, host: &str) -> String {
     let mut sql = format!(
         "WITH {} AS entity, toUInt64(toUnixTimestamp64Micro(ts)) AS us, \
          if(entity % 2 = 0, intDiv(us, {SLOT_US}), us) AS clock, clock * {A} + entity * {B} AS base \
-         SELECT countIf(NOT (({})",
-        entity_sql(family),
-        "1"
+         SELECT countIf(NOT (1",
+        entity_sql(family)
     );
     for column in &family.entity {
         let _ = write!(sql, " AND {} = entity", number_sql(&column.name, column.kind));

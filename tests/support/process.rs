@@ -1,20 +1,30 @@
 //! A child process that can be killed and started again on the same command line. Its output goes to
 //! a file, so that a failing test can show the last lines of it.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::{kill_process, Pid, Signal};
 
 use super::wait::until;
 
-/// A port that was free a moment ago.
+/// A port that is free and stays so: below those that the kernel gives to outgoing connections
+/// (`net.ipv4.ip_local_port_range`), so that none of these takes it while its part is down, and never
+/// the same one twice in a process.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no test panics while it holds the ports");
+    loop {
+        let port = rand::random_range(15_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
+            return port;
+        }
+    }
 }
 
 /// One part of the system: its command line, and its process while it runs.

@@ -154,6 +154,13 @@ impl Stack {
         Ok(self.http.get(url).send().await?.text().await?)
     }
 
+    /// Fails when a part has ended that nobody killed.
+    pub fn nobody_fell(&mut self) {
+        for part in [&mut self.nats, &mut self.engine, &mut self.collector] {
+            assert!(!part.has_ended(), "{} has ended by itself:\n{}", part.name(), part.last_words(20));
+        }
+    }
+
     /// Kills nats-server, throws everything away that it has stored, and starts it again.
     pub fn wipe_nats(&mut self) {
         self.nats.kill();
