@@ -147,15 +147,24 @@ impl Engine {
         Exception::new(code::BAD_ARGUMENTS, "BAD_ARGUMENTS", "The engine refused one of the settings")
     }
 
+    /// Asks the engine to stop all statements.
+    pub(crate) fn kill_all(&self) {
+        self.run_kill("KILL QUERY WHERE query NOT LIKE 'KILL QUERY%' ASYNC");
+    }
+
     /// Asks the engine to stop the statement with this marker, if it runs.
     pub(crate) fn kill(&self, marker: &str) {
         let sql = format!(
             "KILL QUERY WHERE splitByChar(' ', Settings['log_comment'])[1] = {} ASYNC",
             quote_string(marker)
         );
+        self.run_kill(&sql);
+    }
+
+    fn run_kill(&self, sql: &str) {
         let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = run(&mut root, &sql) {
-            tracing::warn!(marker, error = error.message, "could not cancel a statement");
+        if let Err(error) = run(&mut root, sql) {
+            tracing::warn!(error = error.message, "could not cancel a statement");
         }
     }
 }

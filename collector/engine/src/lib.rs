@@ -29,6 +29,7 @@ mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch, Semaphore};
@@ -41,6 +42,8 @@ use engine::Engine;
 use server::Server;
 use workers::Workers;
 
+/// How long cancelled statements may take to end.
+const CANCEL_TIME: Duration = Duration::from_secs(3);
 /// Places kept for the writer's statements, beside the readers'.
 const WRITER_PLACES: usize = 4;
 
@@ -66,6 +69,7 @@ pub async fn serve(
     let readers = settings.max_concurrent_queries.max(1);
     let workers = Workers::start(readers + WRITER_PLACES)?;
     let engine = Arc::new(open(&settings, &library).await?);
+    let held = Arc::clone(&engine);
     let told = Ready { address, version: engine.version.clone(), library };
     let server = Arc::new(Server {
         engine,
@@ -80,10 +84,31 @@ pub async fn serve(
     let _ = ready.send(told);
     shutdown.await;
     let _ = stop.send(true);
+    let started = Instant::now();
     if tokio::time::timeout(settings.shutdown_grace, running).await.is_err() {
-        tracing::warn!("statements still ran when the grace period ended");
+        tracing::warn!("statements still ran when the grace period ended; they are cancelled");
     }
+    close(held, settings.shutdown_grace.saturating_sub(started.elapsed())).await;
     Ok(())
+}
+
+/// Closes the engine when nothing uses it any more. Its threads must not run into the end of the
+/// process, so what still runs after `grace` is cancelled, and waited for a while longer.
+async fn close(engine: Arc<Engine>, grace: Duration) {
+    let used = |engine: &Arc<Engine>| Arc::strong_count(engine) > 1;
+    for patience in [grace, CANCEL_TIME] {
+        let end = Instant::now() + patience;
+        while used(&engine) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if !used(&engine) {
+            break;
+        }
+        let engine = Arc::clone(&engine);
+        let _ = tokio::task::spawn_blocking(move || engine.kill_all()).await;
+    }
+    // Where it may block: this writes out what the engine still holds.
+    let _ = tokio::task::spawn_blocking(move || drop(engine)).await;
 }
 
 async fn open(settings: &ServeSettings, library: &std::path::Path) -> Result<Engine, EngineError> {

@@ -80,6 +80,15 @@ impl<'a> Place<'a> {
         self.cluster.map_or(String::new(), |name| format!(" ON CLUSTER {}", identifier(name)))
     }
 
+    /// `GLOBAL `, or nothing: what `IN (SELECT …)` needs in front when its tables are Distributed.
+    pub(super) fn global(&self) -> &'static str {
+        if self.cluster.is_some() {
+            "GLOBAL "
+        } else {
+            ""
+        }
+    }
+
     /// The table that holds the rows.
     pub(super) fn stored(&self, table: &str) -> String {
         let suffix = if self.cluster.is_some() { LOCAL } else { "" };

@@ -135,7 +135,8 @@ impl Store {
     pub async fn watermarks(&self, agents: Agents<'_>) -> Result<Vec<Watermark>, StoreError> {
         let oldest = oldest_day(&self.settings.ttl);
         let kept = format!("day >= {oldest} AND {}", condition(agents));
-        let ledger = self.place().asked("ledger");
+        let place = self.place();
+        let ledger = place.asked("ledger");
         let sql = format!(
             "SELECT agent, boot, min(seq) AS low, max(seq) AS high, groupBitmap(seq) AS numbers, \
              toUInt8(low = 1 OR min(day) <= {oldest}) AS trimmed \
@@ -145,7 +146,7 @@ impl Store {
         let mut holed = HashMap::new();
         if boots.iter().any(|boot| boot.numbers != boot.high - boot.low + 1) {
             let rows: Vec<RangesRow> =
-                self.connection.rows("the ranges in the ledger", &ranges_sql(&ledger, &kept)).await?;
+                self.connection.rows("the ranges in the ledger", &ranges_sql(&ledger, place.global(), &kept)).await?;
             holed.extend(rows.into_iter().map(|row| ((row.agent, row.boot), row.ranges)));
         }
         Ok(boots
@@ -204,14 +205,14 @@ fn watermark(boot: SummaryRow, mut ranges: Vec<(u64, u64)>) -> Watermark {
 }
 
 /// Ranges of the boots that have holes: numbers that rise in step with their row number belong together.
-fn ranges_sql(ledger: &str, kept: &str) -> String {
+fn ranges_sql(ledger: &str, global: &str, kept: &str) -> String {
     format!(
         "SELECT agent, boot, arraySort(groupArray((low, high))) AS ranges FROM (
     SELECT agent, boot, min(seq) AS low, max(seq) AS high FROM (
         SELECT agent, boot, seq, seq - row_number() OVER (PARTITION BY agent, boot ORDER BY seq) AS island
         FROM (
             SELECT DISTINCT agent, boot, seq FROM {ledger}
-            WHERE {kept} AND (agent, boot) IN (
+            WHERE {kept} AND (agent, boot) {global}IN (
                 SELECT agent, boot FROM {ledger} WHERE {kept} GROUP BY agent, boot
                 HAVING groupBitmap(seq) != max(seq) - min(seq) + 1
             )

@@ -187,7 +187,7 @@ pub(super) fn schema() -> Table {
 /// The views over the books, each with its name.
 pub(super) fn views(place: &Place<'_>, ttl: &Ttl) -> Vec<(&'static str, String)> {
     let ledger = place.asked("ledger");
-    vec![("ledger_gaps", gaps(&ledger, ttl)), ("ledger_drops", drops(&ledger))]
+    vec![("ledger_gaps", gaps(&ledger, place.global(), ttl)), ("ledger_drops", drops(&ledger))]
 }
 
 /// Days kept, as the TTL counts them: a day is due once it began this long ago.
@@ -197,7 +197,7 @@ pub(super) fn oldest_day(ttl: &Ttl) -> String {
 
 /// See the head of this file. A bitmap a boot finds the boots that are not whole, exactly and at some
 /// hundred million rows a second; only those are then looked at row by row.
-fn gaps(ledger: &str, ttl: &Ttl) -> String {
+fn gaps(ledger: &str, global: &str, ttl: &Ttl) -> String {
     let oldest = oldest_day(ttl);
     format!(
         "WITH suspects AS (
@@ -216,7 +216,7 @@ steps AS (
         lagInFrame(last) OVER w AS previous_last,
         min(day) OVER (PARTITION BY agent, boot) AS first_day
     FROM {ledger}
-    WHERE day >= {oldest} AND (agent, boot) IN (SELECT agent, boot FROM suspects)
+    WHERE day >= {oldest} AND (agent, boot) {global}IN (SELECT agent, boot FROM suspects)
     WINDOW w AS (
         PARTITION BY agent, boot ORDER BY seq ASC, status ASC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
     )

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use fettle_shared::catalogue::Catalogue;
+use futures_util::stream::{self, TryStreamExt};
 use serde::Deserialize;
 
 use super::ddl::{identifier, Place, Table};
@@ -15,6 +16,9 @@ use super::{ledger_schema, schema, Durability, Level, Store, StoreError, StoreSe
 
 /// Version of the layout of the tables: raised when a table is laid out anew, not when a metric comes.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// Tables that are brought up to date at the same time; a first start makes more than seventy.
+const TABLES_AT_ONCE: usize = 4;
 
 /// What is there: per table its engine clause and its columns' types.
 #[derive(Debug, Default)]
@@ -168,12 +172,14 @@ impl Store {
         }
         place.known = self.known_settings().await?;
         let present = self.present().await?;
+        let mut plans = Vec::new();
         for table in wanted(self.catalogue, &self.settings) {
-            for statement in plan(&table, &present, &place)? {
-                tracing::debug!(table = table.name, "changing the schema");
-                self.connection.execute(&format!("the schema of {}", table.name), &statement).await?;
-            }
+            let statements = plan(&table, &present, &place)?;
+            plans.push((table.name, statements));
         }
+        stream::iter(plans.iter().map(Ok))
+            .try_for_each_concurrent(TABLES_AT_ONCE, |(table, statements)| self.carry_out(table, statements))
+            .await?;
         let mut views = ledger_schema::views(&place, &self.settings.ttl);
         views.push(("metrics", long_view(self.catalogue, &place)));
         for (name, select) in views {
@@ -190,6 +196,14 @@ impl Store {
                 env!("CARGO_PKG_VERSION"),
             );
             self.connection.execute("writing down the schema version", &row).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, table: &str, statements: &[String]) -> Result<(), StoreError> {
+        for statement in statements {
+            tracing::debug!(table, "changing the schema");
+            self.connection.execute(&format!("the schema of {table}"), statement).await?;
         }
         Ok(())
     }
