@@ -68,6 +68,8 @@ fn everything_starts_answers_restarts_and_stops_in_order() {
         assert!(!is_alive(pid) && is_alive(new.0));
     }
     let pids: Vec<u32> = PARTS.iter().map(|name| part(&state, name).unwrap().0).collect();
+    // Twice at once is one wish, not haste.
+    up.signal(Signal::TERM);
     up.signal(Signal::TERM);
     assert_eq!(up.wait(), Some(0), "{:#?}", up.seen);
     let stopped: Vec<&String> = up.seen.iter().filter(|line| line.contains(" stopped (")).collect();
@@ -91,6 +93,10 @@ fn the_parts_die_with_it_and_the_next_start_finds_everything_free() {
     until(|| (!pids.iter().any(|&pid| is_alive(pid))).then_some(()));
     let mut again = start(&state);
     again.line("ready in ");
+    // As service managers do it: everyone is told at once. What ends by itself is then not started again.
+    let pids: Vec<u32> = PARTS.iter().map(|name| part(&state, name).unwrap().0).collect();
     again.signal(Signal::INT);
+    pids.iter().for_each(|&pid| send(pid, Signal::TERM));
     assert_eq!(again.wait(), Some(0), "{:#?}", again.seen);
+    assert!(!pids.into_iter().any(is_alive));
 }

@@ -38,6 +38,8 @@ use supervise::{Order, Supervised};
 /// How long an address that is taken may take to come free: a part of a `fettle up` that was killed
 /// a moment ago may still be on its way out.
 const PORT_PATIENCE: Duration = Duration::from_millis(700);
+/// Signals that come this soon after the first say nothing new.
+const SAME_WISH: Duration = Duration::from_millis(500);
 /// After this time without a good health answer a person is told where to look.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -194,9 +196,14 @@ fn warn_about_open_addresses(arguments: &UpArguments) {
     }
 }
 
-/// Stops the last started first; a second signal kills what is left.
+/// Stops the last started first; a second signal kills what is left. Some that stop programs signal twice
+/// at once, to the process and to its group: that is one wish.
 async fn shut_down(mut running: Vec<Supervised>, stop: &mut Stop) {
+    let begun = Instant::now();
     let mut hurry = false;
+    for part in &running {
+        part.order(Order::Leave);
+    }
     while let Some(mut part) = running.pop() {
         if part.has_ended() {
             continue;
@@ -206,8 +213,10 @@ async fn shut_down(mut running: Vec<Supervised>, stop: &mut Stop) {
             tokio::select! {
                 _ = part.ended() => break,
                 () = stop.told(), if !hurry => {
-                    hurry = true;
-                    part.order(Order::Kill);
+                    hurry = begun.elapsed() > SAME_WISH;
+                    if hurry {
+                        part.order(Order::Kill);
+                    }
                 }
             }
         }

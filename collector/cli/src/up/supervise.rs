@@ -37,6 +37,8 @@ const FIRST_TRIES: u32 = 3;
 pub(crate) enum Order {
     /// Keep it running.
     Run,
+    /// Leave it running; if it ends, let it be: everything is about to stop.
+    Leave,
     /// Ask it to stop, and wait.
     Stop,
     /// Kill it.
@@ -129,6 +131,10 @@ impl Life {
                     self.stop(&mut child).await;
                     return Ok(());
                 }
+                End::Died(_) if *self.orders.borrow() >= Order::Leave => {
+                    self.set(State::Stopped, None);
+                    return Ok(());
+                }
                 End::Died(status) => status,
             };
             // Its last words may still be in the pipe.
@@ -143,7 +149,7 @@ impl Life {
             let wait = self.backoff.after(started.elapsed());
             self.set(State::Restarting, None);
             self.mourn(status, wait);
-            let ordered = self.orders.wait_for(|order| *order > Order::Run);
+            let ordered = self.orders.wait_for(|order| *order >= Order::Leave);
             if tokio::time::timeout(wait, ordered).await.is_ok() {
                 self.set(State::Stopped, None);
                 return Ok(());
@@ -210,7 +216,7 @@ impl Life {
                     Ok(status) => return End::Died(status),
                     Err(_) => return End::Died(ExitStatus::default()),
                 },
-                _ = self.orders.wait_for(|order| *order > Order::Run) => return End::Ordered,
+                _ = self.orders.wait_for(|order| *order >= Order::Stop) => return End::Ordered,
                 answered = asked => answered,
             };
             unanswered = if answered { 0 } else { unanswered + 1 };
