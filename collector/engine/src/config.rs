@@ -98,10 +98,10 @@ fn users_xml(settings: &ServeSettings) -> String {
         <async_insert>0</async_insert>
         <input_format_parallel_parsing>0</input_format_parallel_parsing>
         <output_format_parallel_formatting>0</output_format_parallel_formatting>
-        <!-- One insert is one part: blocks of a request are gathered, and never split, below these sizes. -->
-        <max_insert_block_size>16777216</max_insert_block_size>
-        <min_insert_block_size_rows>16777216</min_insert_block_size_rows>
-        <min_insert_block_size_bytes>1073741824</min_insert_block_size_bytes>
+        <!-- Blocks of one request are gathered up to these sizes, and a block is never split: one insert
+             of one block, or of a few, is one part, and its deduplication token covers all of it. -->
+        <min_insert_block_size_rows>1048576</min_insert_block_size_rows>
+        <min_insert_block_size_bytes>268435456</min_insert_block_size_bytes>
     </default></profiles>
     <quotas><default/></quotas>
     <roles>

@@ -7,12 +7,11 @@
 use std::io::{PipeReader, Read};
 use std::os::fd::AsRawFd;
 
-use bytes::Bytes;
-
 use crate::binding::{Connection, Numbers};
 use crate::exception::{code, Exception};
 use crate::output::{Output, Stop};
 use crate::sql;
+use crate::statement::whole;
 
 /// Bytes read from the pipe at once.
 const PIECE: usize = 256 << 10;
@@ -60,10 +59,7 @@ pub(crate) fn run(
         }
         Err(error) if error.code == code::SYNTAX_ERROR && last.is_empty() => {
             // The statement parses, as the guard has seen, but not with an addition: run it whole.
-            let result = connection.query(text, format, parameters).map_err(Exception::from_engine)?;
-            let numbers = result.numbers();
-            output.push_bytes(Bytes::from_owner(result))?;
-            Ok(Some(numbers))
+            whole(connection, text, format, parameters, output)
         }
         Err(error) => Err(error.into()),
     }

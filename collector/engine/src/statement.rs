@@ -153,6 +153,9 @@ impl Statement {
     ) -> Result<Option<Numbers>, Stop> {
         let format = self.request.format.as_deref().unwrap_or(DEFAULT_FORMAT);
         let parameters = &self.request.parameters;
+        if verdict == Verdict::Any {
+            return whole(connection, text, format, parameters, output);
+        }
         let own_format = sql::format_clause(text);
         if verdict == Verdict::Reading && !piped::is_seamless(own_format.as_deref().unwrap_or(format)) {
             return piped::run(connection, text, format, parameters, output);
@@ -169,11 +172,22 @@ impl Statement {
         if !refusal.starts_with(NOT_STREAMED) || verdict == Verdict::SelectOnly {
             return Err(Exception::from_engine(refusal).into());
         }
-        let result = connection.query(text, format, parameters).map_err(Exception::from_engine)?;
-        let numbers = result.numbers();
-        output.push_bytes(Bytes::from_owner(result))?;
-        Ok(Some(numbers))
+        whole(connection, text, format, parameters, output)
     }
+}
+
+/// Runs a statement to its end before anything of its result is sent on.
+pub(crate) fn whole(
+    connection: &mut Connection,
+    text: &[u8],
+    format: &str,
+    parameters: &[(String, String)],
+    output: &mut Output,
+) -> Result<Option<Numbers>, Stop> {
+    let result = connection.query(text, format, parameters).map_err(Exception::from_engine)?;
+    let numbers = result.numbers();
+    output.push_bytes(Bytes::from_owner(result))?;
+    Ok(Some(numbers))
 }
 
 /// The engine's client takes `exit` and the like as a wish to end and starts nothing.
