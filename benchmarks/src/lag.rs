@@ -48,11 +48,11 @@ pub(crate) async fn lag(settings: &Settings) -> anyhow::Result<()> {
     let insight = Insight::of(&path).await?.table(&insight);
     let (after, agent_after) = (path.usage()?, agent.child.usage()?);
     let book = ledger_lag(&path, from_us).await?;
-    let rate = path
-        .sql
-        .number(&format!("SELECT sum(samples) FROM ledger WHERE agent = '{AGENT}' AND first >= fromUnixTimestamp64Micro({from_us})"))
-        .await?
-        / seconds;
+    let rate = format!(
+        "SELECT sum(samples) / greatest(toFloat64(max(last)) - toFloat64(min(first)), 0.001) FROM ledger \
+         WHERE agent = '{AGENT}' AND first >= fromUnixTimestamp64Micro({from_us})"
+    );
+    let rate = path.sql.number(&rate).await?;
     let own = Page::of(path.collector.address).await?;
     agent.child.stop().await?;
     path.stop().await?;
