@@ -177,8 +177,10 @@ impl Store {
             let statements = plan(&table, &present, &place)?;
             plans.push((table.name, statements));
         }
-        stream::iter(plans.iter().map(Ok))
-            .try_for_each_concurrent(TABLES_AT_ONCE, |(table, statements)| self.carry_out(table, statements))
+        stream::iter(plans.into_iter().map(Ok::<(String, Vec<String>), StoreError>))
+            .try_for_each_concurrent(TABLES_AT_ONCE, |(table, statements)| async move {
+                self.carry_out(&table, &statements).await
+            })
             .await?;
         let mut views = ledger_schema::views(&place, &self.settings.ttl);
         views.push(("metrics", long_view(self.catalogue, &place)));
