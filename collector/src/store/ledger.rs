@@ -145,8 +145,10 @@ impl Store {
         let boots: Vec<SummaryRow> = self.connection.rows("the watermarks", &sql).await?;
         let mut holed = HashMap::new();
         if boots.iter().any(|boot| boot.numbers != boot.high - boot.low + 1) {
-            let rows: Vec<RangesRow> =
-                self.connection.rows("the ranges in the ledger", &ranges_sql(&ledger, place.global(), &kept)).await?;
+            let rows: Vec<RangesRow> = self
+                .connection
+                .rows("the ranges in the ledger", &ranges_sql(&ledger, place.global(), &kept))
+                .await?;
             holed.extend(rows.into_iter().map(|row| ((row.agent, row.boot), row.ranges)));
         }
         Ok(boots
