@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::tree::Complaints;
 
 /// A crate, and what must not come into its binary by any way.
-const NEVER: [(&str, &[&str]); 3] = [
+const NEVER: [(&str, &[&str]); 4] = [
     ("fettle-shared", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
     (
         "fettle-agent",
         &["clickhouse", "axum", "libloading", "reqwest", "polars", "fettle-collector", "fettle-engine"],
     ),
     ("fettle-engine", &["async-nats", "fettle-shared"]),
+    ("fettle-analysis", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
 ];
 
 /// Dependencies of each package in a `Cargo.lock`. A package in two versions counts as one.

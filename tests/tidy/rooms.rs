@@ -9,8 +9,9 @@ use crate::tokens::{tokens, without_tests};
 use crate::tree::{Complaints, File};
 
 /// The rooms of each crate that has some.
-const ROOMS: [(&str, &[&str]); 2] = [
+const ROOMS: [(&str, &[&str]); 3] = [
     ("agent/src/", &["sample", "encode", "spool", "publish", "act"]),
+    ("collector/analysis/src/", &["detect", "forecast", "predict", "health"]),
     (
         "collector/src/",
         &["ingest", "store", "detect", "forecast", "alert", "decide", "act", "verify", "audit", "api"],
@@ -56,6 +57,7 @@ const BANS: [Ban; 6] = [
             "agent/src/act/admission",
             "collector/cli/src/sql/statements",
             "collector/cli/src/up/backoff",
+            "collector/analysis/src/",
             "collector/src/ingest/admission",
             "collector/src/store/assemble",
             "collector/src/store/ddl",

@@ -1,0 +1,1 @@
+//! Anomaly detection: one series at a time, and one host's features together.

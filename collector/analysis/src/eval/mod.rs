@@ -1,0 +1,1 @@
+//! The evaluation data of `fettle eval`: text in, text out; reading and writing files is the caller's.

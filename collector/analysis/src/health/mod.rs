@@ -1,0 +1,1 @@
+//! The health score of a host and of the fleet, with its deductions in words.

@@ -1,0 +1,1 @@
+//! Probability that a component fails within the horizon.
