@@ -414,10 +414,14 @@ fn pace(text: &str) -> Result<Pace, String> {
     if text == "fast" {
         return Ok(Pace::Fast);
     }
-    let seconds = text.strip_suffix('s').and_then(|n| n.parse::<u64>().ok()).filter(|n| *n > 0);
-    seconds
-        .map(|n| Pace::Every(Duration::from_secs(n)))
-        .ok_or_else(|| format!("pace {text:?} is neither \"fast\" nor like \"10s\""))
+    let (digits, unit_ms) = match text.strip_suffix("ms") {
+        Some(digits) => (digits, 1),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
+    };
+    let count = digits.parse::<u64>().ok().filter(|n| *n > 0).and_then(|n| n.checked_mul(unit_ms));
+    count
+        .map(|ms| Pace::Every(Duration::from_millis(ms)))
+        .ok_or_else(|| format!("pace {text:?} is neither \"fast\" nor like \"100ms\" or \"10s\""))
 }
 
 /// Lower-case snake case, as every table and column is named.

@@ -1,6 +1,7 @@
 //! The CPU budget: decides, once a second, how much the agent may do. Over budget for three
 //! seconds steps one mode down, under 60 % of it for thirty seconds steps one up; the wide gap
-//! between the two is what keeps it from swinging. Pure: CPU time and wall time come in.
+//! between the two keeps it from swinging, and a step up that had to be taken back within a minute
+//! doubles the calm that the next one needs. Pure: CPU time and wall time come in.
 
 /// How much the agent does. The order is the order of stepping down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -47,8 +48,11 @@ impl Mode {
 
 /// Seconds over budget that step one mode down.
 const OVER_SECONDS: f64 = 3.0;
-/// Seconds of calm that step one mode up.
+/// Seconds of calm that step one mode up, at first and at most.
 const CALM_SECONDS: f64 = 30.0;
+const LONGEST_CALM_SECONDS: f64 = 960.0;
+/// A step down so soon after a step up says that the step up was wrong.
+const REGRET_SECONDS: f64 = 60.0;
 /// Below this share of the budget a second is calm.
 const CALM_SHARE: f64 = 0.6;
 
@@ -59,13 +63,25 @@ pub struct Budget {
     mode: Mode,
     over: f64,
     calm: f64,
+    /// Calm that the next step up needs.
+    calm_wanted: f64,
+    /// Seconds since the last step up.
+    since_up: f64,
     used_percent: f64,
 }
 
 impl Budget {
     /// A budget in percent of one core.
     pub fn new(limit_percent: f64) -> Self {
-        Self { limit_percent, mode: Mode::Full, over: 0.0, calm: 0.0, used_percent: 0.0 }
+        Self {
+            limit_percent,
+            mode: Mode::Full,
+            over: 0.0,
+            calm: 0.0,
+            calm_wanted: CALM_SECONDS,
+            since_up: f64::INFINITY,
+            used_percent: 0.0,
+        }
     }
 
     /// Takes the CPU and wall time, in µs, since the last call (about a second) and says which
@@ -78,6 +94,7 @@ impl Budget {
         self.used_percent = 100.0 * cpu_us as f64 / wall_us as f64;
         // A long pause (a suspended host) must not count as many seconds of evidence.
         let weight = seconds.min(2.0);
+        self.since_up += weight;
         if self.used_percent > self.limit_percent {
             self.over += weight;
             self.calm = 0.0;
@@ -87,11 +104,15 @@ impl Budget {
                 if self.used_percent < CALM_SHARE * self.limit_percent { self.calm + weight } else { 0.0 };
         }
         if self.over >= OVER_SECONDS - 0.5 {
+            let regret = self.since_up < REGRET_SECONDS;
+            let doubled = (self.calm_wanted * 2.0).min(LONGEST_CALM_SECONDS);
+            self.calm_wanted = if regret { doubled } else { CALM_SECONDS };
             self.mode = self.mode.down();
             self.over = 0.0;
-        } else if self.calm >= CALM_SECONDS - 0.5 {
+        } else if self.mode != Mode::Full && self.calm >= self.calm_wanted - 0.5 {
             self.mode = self.mode.up();
             self.calm = 0.0;
+            self.since_up = 0.0;
         }
         self.mode
     }
@@ -152,6 +173,21 @@ mod tests {
         assert_eq!(seconds(&mut budget, 29, 1), Mode::Minimal);
         assert_eq!(seconds(&mut budget, 1, 1), Mode::Reduced);
         assert_eq!(seconds(&mut budget, 30, 1), Mode::Full);
+    }
+
+    #[test]
+    fn a_step_up_that_is_regretted_waits_longer_each_time() {
+        let mut budget = Budget::new(2.0);
+        seconds(&mut budget, 3, 5);
+        for wait in [30, 60, 120, 240, 480, 960, 960] {
+            assert_eq!(seconds(&mut budget, wait - 1, 1), Mode::Reduced, "{wait}");
+            assert_eq!(seconds(&mut budget, 1, 1), Mode::Full, "{wait}");
+            assert_eq!(seconds(&mut budget, 3, 5), Mode::Reduced, "{wait}");
+        }
+        assert_eq!(seconds(&mut budget, 960, 1), Mode::Full);
+        assert_eq!(seconds(&mut budget, 100, 1), Mode::Full, "it went well for a while");
+        seconds(&mut budget, 3, 5);
+        assert_eq!(seconds(&mut budget, 30, 1), Mode::Full, "and the patience is back");
     }
 
     #[test]

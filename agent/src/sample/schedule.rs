@@ -1,8 +1,9 @@
 //! When each family is due. Pure: times come in as numbers.
 //!
 //! Fast families share one interval, which follows from the target rate: what the slow families
-//! bring is subtracted, the rest divided by what one fast scan brings. Slow families ride on the
-//! fast grid, each with its own phase, so that no single scan carries all of them.
+//! bring is subtracted, the rest divided by what one fast scan brings. Slower families ride on the
+//! fast grid, each with its own phase, so that no single scan carries all of them. On a host with so
+//! many processes that the fast interval is the longer one, a family's own interval still holds.
 
 use std::time::Duration;
 
@@ -105,13 +106,12 @@ impl Schedule {
         entry.enabled && entry.own_us.is_none() && self.mode <= Mode::Reduced
     }
 
-    /// Whether this family is due at `now_us`. Slow ones may come up to half a fast interval early.
+    /// Whether this family is due at `now_us`. Slow ones may come up to half a fast interval early, so
+    /// that they need no waking of their own.
     pub(crate) fn is_due(&self, at: usize, now_us: u64) -> bool {
         let entry = &self.entries[at];
-        if self.interval_us(entry).is_none() {
-            return false;
-        }
-        let early = if self.is_fast(entry) { 0 } else { self.fast_us / 2 };
+        let Some(interval) = self.interval_us(entry) else { return false };
+        let early = if self.is_fast(entry) { 0 } else { self.fast_us.min(interval) / 2 };
         entry.more || entry.due_us <= now_us + early
     }
 
@@ -149,7 +149,10 @@ impl Schedule {
     pub(crate) fn next_due_us(&self) -> u64 {
         let fast = self.entries.iter().filter(|e| self.is_fast(e)).map(|e| e.due_us).min();
         if let Some(fast) = fast {
-            return fast;
+            let finer =
+                |e: &&Entry| !self.is_fast(e) && self.interval_us(e).is_some_and(|i| i < self.fast_us);
+            let finer = self.entries.iter().filter(finer).map(|e| e.due_us).min();
+            return finer.map_or(fast, |finer| fast.min(finer));
         }
         let running = self.entries.iter().filter(|e| self.interval_us(e).is_some());
         running.map(|e| if e.more { 0 } else { e.due_us }).min().unwrap_or(u64::MAX)
@@ -283,6 +286,17 @@ mod tests {
         assert!((395..=402).contains(&counts[at(&s, "cpu")]), "{counts:?}");
         assert!((19..=21).contains(&counts[at(&s, "net_stack")]), "{counts:?}");
         assert!((2..=3).contains(&counts[at(&s, "filesystem")]), "{counts:?}");
+    }
+
+    #[test]
+    fn an_interval_of_its_own_holds_below_the_fast_one() {
+        let mut s = schedule(100_000.0);
+        s.entries.iter_mut().for_each(|e| e.last_samples = if e.name == "process" { 40_000 } else { 100 });
+        s.govern();
+        assert!(s.fast_us() > 300_000, "{}", s.fast_us());
+        let counts = run(&mut s, SECOND_US, 20);
+        assert!((195..=202).contains(&counts[at(&s, "memory")]), "{counts:?}");
+        assert!((40..=60).contains(&counts[at(&s, "process")]), "{counts:?}");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(super) struct FamilyState {
     pub width: usize,
     pub metric_ids: Vec<u16>,
     pub present: Vec<bool>,
+    /// How many of them are.
+    columns: usize,
     pub scans: Vec<i64>,
     pub entities: Vec<Entity>,
     /// Slots in the order of their keys.
@@ -80,7 +82,7 @@ pub(super) struct FamilyState {
 
 impl FamilyState {
     pub(super) fn columns(&self) -> usize {
-        self.present.iter().filter(|p| **p).count()
+        self.columns
     }
 }
 
@@ -110,6 +112,7 @@ impl FrameBuilder {
                 width: f.metrics.len(),
                 metric_ids: f.metrics.iter().map(|m| m.id).collect(),
                 present: vec![true; f.metrics.len()],
+                columns: f.metrics.len(),
                 scans: Vec::with_capacity(MAX_SCANS),
                 entities: Vec::new(),
                 order: Vec::new(),
@@ -141,6 +144,7 @@ impl FrameBuilder {
         let state = self.family(family);
         assert_eq!(present.len(), state.width, "one flag a metric");
         state.present.copy_from_slice(present);
+        state.columns = present.iter().filter(|p| **p).count();
     }
 
     /// Adds an entity; `key` in catalogue order, empty for a family about the host.
