@@ -1,1 +1,3 @@
 //! Anomaly detection: one series at a time, and one host's features together.
+
+pub mod series;

@@ -1,0 +1,188 @@
+//! What the detector says of one point: numbers for machines, a reason in words for people.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How rare an alarm is, by its calibrated tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Rarer than 1 in 100.
+    Low,
+    /// Rarer than 1 in 1,000.
+    Medium,
+    /// Rarer than 1 in 10,000.
+    High,
+    /// Rarer than 1 in 100,000.
+    Critical,
+}
+
+impl Severity {
+    /// The severity of an alarm with this tail probability.
+    pub fn of_tail(tail: f64) -> Self {
+        match tail {
+            tail if tail < 1e-5 => Self::Critical,
+            tail if tail < 1e-4 => Self::High,
+            tail if tail < 1e-3 => Self::Medium,
+            _ => Self::Low,
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+/// What is odd about a point; values in the unit of the series, `sigmas` in standard deviations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing stands out.
+    Usual,
+    /// This point lies far from its neighbours before.
+    Spike {
+        /// The value.
+        value: f64,
+        /// The level before.
+        level: f64,
+        /// Distance.
+        sigmas: f32,
+    },
+    /// The last points lie together away from the level.
+    LevelShift {
+        /// Mean of the last points.
+        now: f64,
+        /// The level before.
+        level: f64,
+        /// Distance.
+        sigmas: f32,
+    },
+    /// The mean has been moving away for long.
+    Trend {
+        /// Mean of the last points.
+        now: f64,
+        /// The level before.
+        level: f64,
+        /// Distance.
+        sigmas: f32,
+    },
+    /// A series that used to move stands still.
+    FlatLine {
+        /// Where it stands.
+        value: f64,
+        /// The usual size of a move.
+        usual_move: f64,
+    },
+    /// Moves are larger or smaller than usual.
+    Variability {
+        /// Mean size of the last moves.
+        now: f64,
+        /// Usual size of a move.
+        usual_move: f64,
+    },
+    /// The value is not what this hour of the day or week usually has.
+    UnusualTime {
+        /// Mean of the last points.
+        now: f64,
+        /// What is usual at this hour.
+        usual: f64,
+        /// Distance.
+        sigmas: f32,
+        /// Against the hour of the week, not only of the day.
+        weekly: bool,
+    },
+    /// A step between levels that is seldom seen.
+    Shape {
+        /// The value.
+        value: f64,
+        /// One such step in this many before.
+        one_in: f32,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |now: f64, than: f64| if now < than { "below" } else { "above" };
+        match *self {
+            Self::Usual => f.write_str("as usual"),
+            Self::Spike { value, level, sigmas } => {
+                write!(
+                    f,
+                    "spike to {value:.4}, {:.1} σ {} the level of {level:.4}",
+                    sigmas.abs(),
+                    side(value, level)
+                )
+            }
+            Self::LevelShift { now, level, sigmas } => {
+                write!(f, "level shift from {level:.4} to {now:.4} ({:.1} σ)", sigmas.abs())
+            }
+            Self::Trend { now, level, sigmas } => write!(
+                f,
+                "steady {} from {level:.4} to {now:.4} ({:.1} σ)",
+                if now < level { "fall" } else { "rise" },
+                sigmas.abs()
+            ),
+            Self::FlatLine { value, usual_move } => {
+                write!(f, "flat line at {value:.4}, usually moves by {usual_move:.4} a point")
+            }
+            Self::Variability { now, usual_move } => {
+                write!(f, "moves by {now:.4} a point instead of the usual {usual_move:.4}")
+            }
+            Self::UnusualTime { now, usual, sigmas, weekly } => write!(
+                f,
+                "{now:.4} where this hour of the {} usually has {usual:.4} ({:.1} σ {})",
+                if weekly { "week" } else { "day" },
+                sigmas.abs(),
+                side(now, usual)
+            ),
+            Self::Shape { value, one_in } => {
+                write!(f, "a step to {value:.4} as seen once in {one_in:.0} points")
+            }
+        }
+    }
+}
+
+/// The judgement of one point, made from this point and those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// 0..=1; from 0.5 on this row is an alarm. Rows within the hold-off of an alarm stay below 0.5.
+    pub score: f32,
+    /// Share of points of this series that are as odd as this one: 0.0001 means one in 10,000.
+    pub tail: f64,
+    /// Weighted sum of the views' rarities, in powers of ten.
+    pub evidence: f32,
+    /// Set on alarms only.
+    pub severity: Option<Severity>,
+    /// Odd enough for an alarm, but within the hold-off of an earlier one.
+    pub held: bool,
+    /// Lower end of the expected band, in the unit of the series.
+    pub low: f32,
+    /// Upper end of the expected band, in the unit of the series.
+    pub high: f32,
+    /// What is odd.
+    pub reason: Reason,
+}
+
+impl Verdict {
+    /// For a point that cannot be judged: not a number, or not after the one before.
+    pub(super) fn none() -> Self {
+        Self {
+            score: 0.0,
+            tail: 1.0,
+            evidence: 0.0,
+            severity: None,
+            held: false,
+            low: 0.0,
+            high: 0.0,
+            reason: Reason::Usual,
+        }
+    }
+}
