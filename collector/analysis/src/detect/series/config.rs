@@ -78,15 +78,15 @@ impl Default for Weights {
 impl Default for SeriesConfig {
     fn default() -> Self {
         Self {
-            level_points: 2_000.0,
-            short_points: 12.0,
+            level_points: 3_000.0,
+            short_points: 10.0,
             moves_short_points: 12.0,
             moves_long_points: 400.0,
-            week_points: 4.0,
+            week_points: 2.0,
             day_points: 12.0,
-            season_spread_points: 1_000.0,
+            season_spread_points: 3_000.0,
             weights: Weights::default(),
-            alarm_evidence: 6.8,
+            alarm_evidence: 7.0,
             hold_off_s: 64_800.0,
             gap_s: 86_400.0,
             band_sigmas: 3.0,
