@@ -12,4 +12,5 @@ pub mod detect;
 pub mod eval;
 pub mod forecast;
 pub mod health;
+pub mod linear;
 pub mod predict;

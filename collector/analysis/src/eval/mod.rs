@@ -1,1 +1,4 @@
 //! The evaluation data of `fettle eval`: text in, text out; reading and writing files is the caller's.
+
+pub mod forecast;
+pub mod nab;
