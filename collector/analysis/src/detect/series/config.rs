@@ -23,6 +23,8 @@ pub struct SeriesConfig {
     pub season_spread_points: f32,
     /// What each view's rarity (-log10 of its tail share) weighs in the evidence.
     pub weights: Weights,
+    /// Points before the first alarm.
+    pub learning_points: u32,
     /// Evidence at which a row is an alarm: score 0.5.
     pub alarm_evidence: f32,
     /// After an alarm no further one for this long, seconds of the data's own clock.
@@ -86,6 +88,7 @@ impl Default for SeriesConfig {
             day_points: 12.0,
             season_spread_points: 3_000.0,
             weights: Weights::default(),
+            learning_points: 100,
             alarm_evidence: 7.0,
             hold_off_s: 64_800.0,
             gap_s: 86_400.0,

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::SeriesConfig;
 use super::moments::{standardised, Mean};
+use super::rarity::Rarity;
+use super::reason::{reason, VIEWS};
 use super::shape::Steps;
 use super::tail::{OneSided, TwoSided};
 use super::verdict::{Reason, Severity, Verdict};
@@ -11,6 +13,16 @@ use super::week::{Usual, Week};
 
 /// Moves are compared as a ratio; a thousandth of the usual stands for none.
 const STILL: f32 = 1e-3;
+/// Natural logarithm of the largest ratio of moves that is told apart.
+const MOVES_LN_MAX: f32 = 8.0;
+/// Counts stop here: f32 holds them exactly, and every memory is shorter.
+const COUNT_MAX: u32 = 1 << 24;
+/// The middle mean remembers so many times longer than the short one.
+const MIDDLE: f32 = 8.0;
+/// Score of a row that would be an alarm, were it not within the hold-off of one.
+const HELD_SCORE: f32 = 0.25;
+/// From this share of the alarm's evidence on, words are found.
+const WORDS_FROM: f32 = 0.6;
 /// Points of a seasonal distance before it is judged.
 const SEASON_POINTS_MIN: f32 = 10.0;
 /// A clock that goes back by more than this has been set: what comes is new. Less is a repeat.
@@ -38,7 +50,7 @@ pub struct SeriesDetector {
     variance: Mean,
     short: Mean,
     middle: Mean,
-    previous: f32,
+    previous: Option<f32>,
     moves: u32,
     moves_short: Mean,
     moves_long: Mean,
@@ -56,7 +68,7 @@ struct Tails {
     level: TwoSided,
     moves: TwoSided,
     shape: OneSided,
-    evidence: OneSided,
+    evidence: Rarity,
 }
 
 /// The smoothed distance from what is usual at this hour.
@@ -69,7 +81,7 @@ struct Residual {
 
 impl Residual {
     fn push(&mut self, distance: f32, smoothing: f32, memory: f32) -> f32 {
-        self.points = (self.points + 1).min(1 << 24);
+        self.points = (self.points + 1).min(COUNT_MAX);
         let count = self.points as f32;
         let smooth = self.smooth.push(distance, count, smoothing);
         let z = if count > SEASON_POINTS_MIN { standardised(smooth, self.variance.0) } else { 0.0 };
@@ -78,13 +90,28 @@ impl Residual {
     }
 }
 
-/// The statistics of one point.
-struct Views {
-    week: f32,
-    day: f32,
-    level: f32,
-    moves: f32,
-    shape: f32,
+/// The statistics of one point, in standard deviations; `moves` and `shape` in logarithms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Views {
+    pub(super) week: f32,
+    pub(super) day: f32,
+    pub(super) level: f32,
+    pub(super) moves: f32,
+    pub(super) shape: f32,
+}
+
+/// One point and what was known before it; values relative to `origin`.
+pub(super) struct Point {
+    pub(super) origin: f64,
+    pub(super) value: f32,
+    pub(super) usual: Usual,
+    pub(super) level: f32,
+    pub(super) variance: f32,
+    pub(super) short: f32,
+    pub(super) middle: f32,
+    pub(super) moves_now: f32,
+    pub(super) moves_usual: f32,
+    pub(super) z: Views,
 }
 
 impl SeriesDetector {
@@ -101,7 +128,7 @@ impl SeriesDetector {
             variance: Mean::default(),
             short: Mean::default(),
             middle: Mean::default(),
-            previous: f32::NAN,
+            previous: None,
             moves: 0,
             moves_short: Mean::default(),
             moves_long: Mean::default(),
@@ -139,124 +166,126 @@ impl SeriesDetector {
             before => at_us.saturating_sub(before).clamp(1, HOUR_US),
         };
         if set_back || at_us.saturating_sub(self.at_us) as f64 > f64::from(config.gap_s) * 1e6 {
-            self.previous = f32::NAN;
+            self.previous = None;
             self.steps.interrupt();
         }
         if set_back {
             self.alarm_us = i64::MIN;
         }
         self.at_us = at_us;
-        self.points = (self.points + 1).min(1 << 24);
-        let usual = self.week.usual(at_us);
-        let (level, variance) = (self.level.0, self.variance.0);
-        let views = self.views(relative, usual, config);
+        self.points = (self.points + 1).min(COUNT_MAX);
+        let point = self.view(at_us, relative, config);
         self.week.push(relative, elapsed_us);
-        self.judge(at_us, relative, usual, (level, variance), &views, config)
+        self.judge(at_us, &point, config)
     }
 
     /// Computes the statistics and takes the point into the means.
-    fn views(&mut self, value: f32, usual: Usual, config: &SeriesConfig) -> Views {
-        let count = self.points as f32;
-        let learned = count > 2.0;
+    fn view(&mut self, at_us: i64, value: f32, config: &SeriesConfig) -> Point {
+        let usual = self.week.usual(at_us);
+        let (count, level, variance) = (self.points as f32, self.level.0, self.variance.0);
+        let moves_usual = self.moves_long.0;
         let short = self.short.push(value, count, config.short_points);
-        let level = if learned { standardised(short - self.level.0, self.variance.0) } else { 0.0 };
-        let place = if learned { standardised(value - self.level.0, self.variance.0) } else { 0.0 };
+        let middle = self.middle.push(value, count, config.short_points * MIDDLE);
+        let out = |deviation: f32| if count > 2.0 { standardised(deviation, variance) } else { 0.0 };
         if count > 1.0 {
-            let distance = value - self.level.0;
-            self.variance.push(distance * distance, count - 1.0, config.level_points);
+            self.variance.push((value - level) * (value - level), count - 1.0, config.level_points);
         }
         self.level.push(value, count, config.level_points);
-        self.middle.push(value, count, config.short_points * 8.0);
-        let moves = self.moves(value, config);
         let seasonal = |residual: &mut Residual, usual: Option<f32>, smoothing: f32| {
             usual.map_or(0.0, |usual| residual.push(value - usual, smoothing, config.season_spread_points))
         };
-        Views {
+        let z = Views {
             week: seasonal(&mut self.of_week, usual.of_week, config.week_points),
             day: seasonal(&mut self.of_day, usual.of_day, config.day_points),
-            level,
-            moves,
-            shape: self.steps.push(place),
-        }
+            level: out(short - level),
+            moves: self.moves(value, config),
+            shape: self.steps.push(out(value - level)),
+        };
+        let origin = f64::from_bits(self.origin);
+        let moves_now = self.moves_short.0;
+        Point { origin, value, usual, level, variance, short, middle, moves_now, moves_usual, z }
     }
 
     /// Twice the logarithm of the last moves' mean against the usual move.
     fn moves(&mut self, value: f32, config: &SeriesConfig) -> f32 {
-        let previous = std::mem::replace(&mut self.previous, value);
-        if previous.is_nan() {
-            return 0.0;
-        }
+        let Some(previous) = self.previous.replace(value) else { return 0.0 };
         let size = (value - previous).abs();
-        self.moves = (self.moves + 1).min(1 << 24);
+        self.moves = (self.moves + 1).min(COUNT_MAX);
         let count = self.moves as f32;
         let now = self.moves_short.push(size, count, config.moves_short_points);
         let usual = self.moves_long.0;
         self.moves_long.push(size, count, config.moves_long_points);
         match (now > 0.0, usual > 0.0) {
             (false, false) => 0.0,
-            (true, false) if count > 1.0 => 16.0,
+            (true, false) if count > 1.0 => 2.0 * MOVES_LN_MAX,
             (true, false) => 0.0,
-            _ => 2.0 * (now / usual + STILL).ln().clamp(-8.0, 8.0),
+            _ => 2.0 * (now / usual + STILL).ln().clamp(-MOVES_LN_MAX, MOVES_LN_MAX),
         }
     }
 
-    fn judge(
-        &mut self,
-        at_us: i64,
-        value: f32,
-        usual: Usual,
-        (level, variance): (f32, f32),
-        views: &Views,
-        config: &SeriesConfig,
-    ) -> Verdict {
-        let weights = &config.weights;
-        let tails = &mut self.tails;
-        let random = &mut self.random;
+    /// Ranks the statistics in their past, adds them up, and decides.
+    fn judge(&mut self, at_us: i64, point: &Point, config: &SeriesConfig) -> Verdict {
+        let rarities = self.tails.rank(&point.z, config, &mut self.random);
+        let evidence: f32 = rarities.iter().sum();
+        let tail = self.tails.evidence.tail(evidence);
+        self.tails.evidence.push(evidence, &mut self.random);
+        let odd = evidence >= config.alarm_evidence && self.points > config.learning_points;
+        let quiet_s = at_us.saturating_sub(self.alarm_us) as f64 / 1e6;
+        let held = odd && self.alarm_us != i64::MIN && quiet_s <= f64::from(config.hold_off_s);
+        let alarm = odd && !held;
+        if alarm {
+            self.alarm_us = at_us;
+        }
+        let share = evidence / config.alarm_evidence;
+        let (low, high) = self.band(point, config);
+        Verdict {
+            score: match (alarm, held) {
+                (true, _) => 1.0 - 0.5 * (1.0 - share).exp(),
+                (_, true) => HELD_SCORE,
+                _ => 0.5 * share.min(0.9999),
+            },
+            tail,
+            evidence,
+            severity: alarm.then(|| Severity::of_tail(tail)),
+            held,
+            low,
+            high,
+            reason: if share >= WORDS_FROM { reason(&rarities, point) } else { Reason::Usual },
+        }
+    }
+
+    /// What was expected of this point: by the hour of the week, else of the day, else by the level.
+    fn band(&self, point: &Point, config: &SeriesConfig) -> (f32, f32) {
+        let (middle, variance) = match (point.usual.of_week, point.usual.of_day) {
+            (Some(usual), _) if self.of_week.points as f32 > SEASON_POINTS_MIN => {
+                (usual, self.of_week.variance.0)
+            }
+            (_, Some(usual)) if self.of_day.points as f32 > SEASON_POINTS_MIN => {
+                (usual, self.of_day.variance.0)
+            }
+            _ => (point.level, point.variance),
+        };
+        let middle = point.origin + f64::from(middle);
+        let half = f64::from(config.band_sigmas * variance.sqrt());
+        ((middle - half) as f32, (middle + half) as f32)
+    }
+}
+
+impl Tails {
+    /// Weighted rarities in the order of [`VIEWS`], in powers of ten; takes the point into the past.
+    fn rank(&mut self, z: &Views, config: &SeriesConfig, random: &mut u32) -> [f32; VIEWS.len()] {
         let mut two = |tail: &mut TwoSided, z: f32| {
             let share = tail.share(z);
             tail.push(z, random);
             -share.log10()
         };
-        let rarity = [
-            weights.week * two(&mut tails.week, views.week),
-            weights.day * two(&mut tails.day, views.day),
-            weights.level * two(&mut tails.level, views.level),
-            weights.moves * two(&mut tails.moves, views.moves),
-            weights.shape * {
-                let share = tails.shape.share(views.shape);
-                tails.shape.push(views.shape, random);
-                -share.log10()
-            },
-        ];
-        let evidence: f32 = rarity.iter().sum();
-        let tail = f64::from(tails.evidence.share(evidence));
-        tails.evidence.push(evidence, random);
-        let odd = evidence >= config.alarm_evidence;
-        let held = odd
-            && at_us.saturating_sub(self.alarm_us) as f64 <= f64::from(config.hold_off_s) * 1e6
-            && self.alarm_us != i64::MIN;
-        let alarm = odd && !held;
-        if alarm {
-            self.alarm_us = at_us;
-        }
-        let _ = (value, usual, level, variance);
-        let share = evidence / config.alarm_evidence;
-        let score = if alarm {
-            1.0 - 0.5 * (1.0 - share).exp()
-        } else if held {
-            0.25
-        } else {
-            0.5 * share.min(0.9999)
-        };
-        Verdict {
-            score,
-            tail,
-            evidence,
-            severity: alarm.then(|| Severity::of_tail(tail)),
-            held,
-            low: 0.0,
-            high: 0.0,
-            reason: Reason::Usual,
-        }
+        let weights = &config.weights;
+        let week = weights.week * two(&mut self.week, z.week);
+        let day = weights.day * two(&mut self.day, z.day);
+        let level = weights.level * two(&mut self.level, z.level);
+        let moves = weights.moves * two(&mut self.moves, z.moves);
+        let shape = -weights.shape * self.shape.share(z.shape).log10();
+        self.shape.push(z.shape, random);
+        [week, day, level, moves, shape]
     }
 }

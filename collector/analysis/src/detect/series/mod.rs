@@ -14,6 +14,8 @@ mod arrays;
 mod config;
 mod detector;
 mod moments;
+mod rarity;
+mod reason;
 mod shape;
 mod tail;
 mod verdict;

@@ -53,7 +53,7 @@ fn place(size: f32) -> f32 {
 }
 
 /// Marsaglia's xorshift.
-fn next(random: &mut u32) -> u32 {
+pub(super) fn next(random: &mut u32) -> u32 {
     let mut word = (*random).max(1);
     word ^= word << 13;
     word ^= word >> 17;

@@ -1,0 +1,115 @@
+//! The calibrated tail of a surprise that is itself counted in powers of ten.
+//!
+//! A histogram with even bins. Where at least [`ENOUGH`] points of the past lie above, the share of the
+//! past is the answer (a rank, so it is calibrated for any distribution that stays); farther out the tail
+//! goes on as an exponential through the mean excess, the limit of most light tails (Balkema and de
+//! Haan 1974, Pickands 1975). Sums of ranks in powers of ten do fall off that way. How the claims fare
+//! is measured in `tests/series_calibration.rs`.
+
+use serde::{Deserialize, Serialize};
+
+use super::arrays;
+use super::tail::{next, MEMORY};
+
+/// Bins; the last takes all that lies beyond.
+const BINS: usize = 22;
+/// Width of a bin, powers of ten.
+const WIDTH: f32 = 0.75;
+/// Points above which the past is trusted as it is.
+const ENOUGH: f32 = 10.0;
+/// The steepest fall that is believed: a tenth for so many powers of ten of surprise.
+const EXCESS_MIN: f32 = 0.35;
+
+/// The past of a surprise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rarity {
+    #[serde(with = "arrays")]
+    counts: [u16; BINS],
+    seen: u16,
+}
+
+impl Default for Rarity {
+    fn default() -> Self {
+        Self { counts: [0; BINS], seen: 0 }
+    }
+}
+
+impl Rarity {
+    /// The probability of a surprise (≥ 0) this large or larger, in (0, 1].
+    pub fn tail(&self, surprise: f32) -> f64 {
+        let place = (surprise / WIDTH).clamp(0.0, 1e6);
+        let total = f32::from(self.seen) + 1.0;
+        let (edge, above, excess) = self.edge();
+        if place <= edge {
+            let bin = place as usize;
+            let within = f32::from(self.counts[bin]) * (bin as f32 + 1.0 - place);
+            let beyond: f32 = self.counts[bin + 1..].iter().map(|count| f32::from(*count)).sum();
+            return f64::from(((within + beyond + 1.0) / total).min(1.0));
+        }
+        let far = -f64::from((place - edge) / excess);
+        (f64::from((above + 1.0) / total) * far.exp()).min(1.0)
+    }
+
+    /// The highest bin edge with [`ENOUGH`] points above, the number above, and their mean excess (bins).
+    fn edge(&self) -> (f32, f32, f32) {
+        let (mut above, mut weighted) = (0.0, 0.0);
+        for (bin, count) in self.counts.iter().enumerate().rev() {
+            weighted += above;
+            above += f32::from(*count);
+            weighted += f32::from(*count) / 2.0;
+            if above >= ENOUGH || bin == 0 {
+                // One more point is imagined two bins out: a tail of one bin is not believed at once.
+                let excess = (weighted + 2.0) / (above + 1.0);
+                return (bin as f32, above, excess.max(EXCESS_MIN / WIDTH));
+            }
+        }
+        (0.0, 0.0, 1.0)
+    }
+
+    /// Takes a surprise into the past.
+    pub fn push(&mut self, surprise: f32, random: &mut u32) {
+        let bin = ((surprise / WIDTH).max(0.0) as usize).min(BINS - 1);
+        self.counts[bin] += 1;
+        self.seen += 1;
+        if self.seen >= MEMORY {
+            self.seen = 0;
+            for count in &mut self.counts {
+                *count = (*count + (next(random) & 1) as u16) / 2;
+                self.seen += *count;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Surprises whose true tail is 10^-s.
+    fn exponential(at: u64) -> f32 {
+        let mixed = (at + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        -(((mixed >> 40) as f32 + 0.5) / (1u64 << 24) as f32).log10()
+    }
+
+    #[test]
+    fn claims_what_is_true_within_and_beyond_the_past() {
+        let mut rarity = Rarity::default();
+        let mut random = 1;
+        for at in 0..20_000 {
+            rarity.push(exponential(at), &mut random);
+        }
+        for (surprise, factor) in [(1.0, 1.15), (2.0, 1.2), (3.0, 1.5), (4.0, 2.0), (5.0, 3.0)] {
+            let claim = rarity.tail(surprise) * 10f64.powf(f64::from(surprise));
+            assert!((1.0 / factor..factor).contains(&claim), "10^-{surprise}: {claim} of it");
+        }
+    }
+
+    #[test]
+    fn knows_nothing_at_first_and_never_claims_zero() {
+        let mut rarity = Rarity::default();
+        assert_eq!(rarity.tail(0.0), 1.0);
+        rarity.push(1.0, &mut 1);
+        assert!(rarity.tail(1e9) >= 0.0 && rarity.tail(40.0) > 0.0);
+    }
+}
