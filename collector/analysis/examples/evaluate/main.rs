@@ -4,6 +4,7 @@
 //! `evaluate nab|hosts|forecast|failure --data DIR --out PATH [more]`
 
 mod forecast;
+mod hosts;
 mod nab;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ pub struct Arguments {
 
 impl Arguments {
     fn parse(rest: Vec<String>) -> Result<Self, String> {
-        let named = |name: &str| value(&rest, name).map(PathBuf::from).ok_or_else(|| format!("give {name} PATH"));
+        let named =
+            |name: &str| value(&rest, name).map(PathBuf::from).ok_or_else(|| format!("give {name} PATH"));
         Ok(Self { data: named("--data")?, out: named("--out")?, rest })
     }
 
@@ -40,6 +42,7 @@ fn run() -> Result<(), String> {
     let arguments = Arguments::parse(words.collect())?;
     match what.as_str() {
         "nab" => nab::run(&arguments),
+        "hosts" => hosts::run(&arguments),
         "forecast" => forecast::run(&arguments),
         other => Err(format!("there is no evaluation called «{other}»: say nab, hosts, forecast or failure")),
     }

@@ -1,3 +1,4 @@
 //! Anomaly detection: one series at a time, and one host's features together.
 
+pub mod host;
 pub mod series;

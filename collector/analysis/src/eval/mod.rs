@@ -1,4 +1,5 @@
 //! The evaluation data of `fettle eval`: text in, text out; reading and writing files is the caller's.
 
 pub mod forecast;
+pub mod hosts;
 pub mod nab;

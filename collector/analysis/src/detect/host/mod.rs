@@ -1,0 +1,34 @@
+//! Streaming anomaly detection on all features of one host together.
+//!
+//! Three views of each row, chosen because they are wrong at different times:
+//!
+//! - **forecast** ([`echo`], [`spread`]): an echo state network says what the row should be; the error's
+//!   Mahalanobis distance sees jumps and broken ties between features, and is blind to a state that lasts;
+//! - **forest** ([`forest`]): an isolation forest over the smoothed sizes of those errors sees several
+//!   features restless for several rows, each by itself unremarkable;
+//! - **profile** ([`profile`], [`spread`]): distance from what this time of day usually looks like sees a
+//!   state that lasts, and is blind to what is small against the difference between two days.
+//!
+//! Each view's score is put on one scale by its own past ([`tail`]): 0 the median, 1 the 98 % quantile.
+//! What exceeds [`HostConfig::quiet`] is smoothed over a few rows; the mean of the views is the score.
+//! From an anomalous row little is learned; a state that stays anomalous for
+//! [`HostConfig::adopt_after_s`] is learned as the new usual.
+//!
+//! Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
+//! `docs/decisions/0004-host-detection.md`.
+
+mod config;
+mod detector;
+mod dice;
+mod echo;
+mod forest;
+mod numbers;
+mod profile;
+mod scale;
+mod spread;
+mod tail;
+mod verdict;
+
+pub use config::HostConfig;
+pub use detector::HostDetector;
+pub use verdict::{Attribution, Direction, HostVerdict, NAMED};
