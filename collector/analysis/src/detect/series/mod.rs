@@ -11,9 +11,12 @@
 //! What was rejected is told, with figures, in `docs/decisions/0003-series-detection.md`.
 
 mod arrays;
+mod classical;
 mod config;
 mod detector;
 mod moments;
+mod monitor;
+mod panel;
 mod rarity;
 mod reason;
 mod shape;
@@ -21,6 +24,9 @@ mod tail;
 mod verdict;
 mod week;
 
+pub use classical::ClassicalDetector;
 pub use config::{Classical, SeriesConfig, Weights};
 pub use detector::SeriesDetector;
+pub use monitor::{Anomaly, SeriesMonitor};
+pub use panel::{HostPanel, PanelConfig, PanelVerdict};
 pub use verdict::{Reason, Severity, Verdict};

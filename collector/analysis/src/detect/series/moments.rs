@@ -32,7 +32,7 @@ pub fn standardised(deviation: f32, variance: f32) -> f32 {
 }
 
 /// More standard deviations than this are not told apart.
-pub const Z_MAX: f32 = 1.0e6;
+pub const Z_MAX: f32 = 64.0;
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,16 @@ const ENOUGH: f32 = 10.0;
 /// The steepest fall that is believed: a tenth for so many powers of ten of surprise.
 const EXCESS_MIN: f32 = 0.35;
 
+/// How rare a surprise is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tail {
+    /// The probability, never less than one point in all that are remembered: what is rarer than the
+    /// past is long cannot be known (on heavy tails a bolder claim was wrong by a factor of 3 to 40).
+    pub claimed: f64,
+    /// -log10 of the probability as the exponential tail has it, without that bound: for putting in order.
+    pub extrapolated: f32,
+}
+
 /// The past of a surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rarity {
@@ -36,18 +46,20 @@ impl Default for Rarity {
 
 impl Rarity {
     /// The probability of a surprise (≥ 0) this large or larger, in (0, 1].
-    pub fn tail(&self, surprise: f32) -> f64 {
+    pub fn tail(&self, surprise: f32) -> Tail {
         let place = (surprise / WIDTH).clamp(0.0, 1e6);
         let total = f32::from(self.seen) + 1.0;
         let (edge, above, excess) = self.edge();
-        if place <= edge {
+        let (share, far) = if place <= edge {
             let bin = place as usize;
             let within = f32::from(self.counts[bin]) * (bin as f32 + 1.0 - place);
             let beyond: f32 = self.counts[bin + 1..].iter().map(|count| f32::from(*count)).sum();
-            return f64::from(((within + beyond + 1.0) / total).min(1.0));
-        }
-        let far = -f64::from((place - edge) / excess);
-        (f64::from((above + 1.0) / total) * far.exp()).min(1.0)
+            ((within + beyond + 1.0) / total, 0.0)
+        } else {
+            ((above + 1.0) / total, (place - edge) / excess * std::f32::consts::LOG10_E)
+        };
+        let extrapolated = far - share.min(1.0).log10();
+        Tail { extrapolated, claimed: 10f64.powf(-f64::from(extrapolated)).max(1.0 / f64::from(total)) }
     }
 
     /// The highest bin edge with [`ENOUGH`] points above, the number above, and their mean excess (bins).
@@ -100,16 +112,17 @@ mod tests {
             rarity.push(exponential(at), &mut random);
         }
         for (surprise, factor) in [(1.0, 1.15), (2.0, 1.2), (3.0, 1.5), (4.0, 2.0), (5.0, 3.0)] {
-            let claim = rarity.tail(surprise) * 10f64.powf(f64::from(surprise));
+            let claim = 10f32.powf(surprise - rarity.tail(surprise).extrapolated);
             assert!((1.0 / factor..factor).contains(&claim), "10^-{surprise}: {claim} of it");
         }
+        assert_eq!(rarity.tail(9.0).claimed, 1.0 / 20_001.0);
     }
 
     #[test]
     fn knows_nothing_at_first_and_never_claims_zero() {
         let mut rarity = Rarity::default();
-        assert_eq!(rarity.tail(0.0), 1.0);
+        assert_eq!(rarity.tail(0.0), Tail { claimed: 1.0, extrapolated: 0.0 });
         rarity.push(1.0, &mut 1);
-        assert!(rarity.tail(1e9) >= 0.0 && rarity.tail(40.0) > 0.0);
+        assert_eq!(rarity.tail(1e9).claimed, 0.5);
     }
 }

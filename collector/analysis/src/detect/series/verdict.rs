@@ -4,27 +4,27 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How rare an alarm is, by its calibrated tail.
+/// How strong an alarm is, by its evidence against what an alarm needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Rarer than 1 in 100.
+    /// Enough for an alarm.
     Low,
-    /// Rarer than 1 in 1,000.
+    /// A fifth more.
     Medium,
-    /// Rarer than 1 in 10,000.
+    /// Half as much again.
     High,
-    /// Rarer than 1 in 100,000.
+    /// Twice as much.
     Critical,
 }
 
 impl Severity {
-    /// The severity of an alarm with this tail probability.
-    pub fn of_tail(tail: f64) -> Self {
-        match tail {
-            tail if tail < 1e-5 => Self::Critical,
-            tail if tail < 1e-4 => Self::High,
-            tail if tail < 1e-3 => Self::Medium,
+    /// The severity of an alarm with this many times the evidence needed.
+    pub fn of_share(share: f32) -> Self {
+        match share {
+            share if share >= 2.0 => Self::Critical,
+            share if share >= 1.5 => Self::High,
+            share if share >= 1.2 => Self::Medium,
             _ => Self::Low,
         }
     }
@@ -155,8 +155,12 @@ impl fmt::Display for Reason {
 pub struct Verdict {
     /// 0..=1; from 0.5 on this row is an alarm. Rows within the hold-off of an alarm stay below 0.5.
     pub score: f32,
-    /// Share of points of this series that are as odd as this one: 0.0001 means one in 10,000.
+    /// Share of points of this series that are as odd as this one: 0.0001 means one in 10,000. Never less
+    /// than one in all the points remembered (at most 60,000).
     pub tail: f64,
+    /// -log10 of the tail carried on as an exponential beyond what is remembered; 0 while learning. Orders
+    /// series among each other; it is not a claim.
+    pub surprise: f32,
     /// Weighted sum of the views' rarities, in powers of ten.
     pub evidence: f32,
     /// Set on alarms only.
@@ -177,6 +181,7 @@ impl Verdict {
         Self {
             score: 0.0,
             tail: 1.0,
+            surprise: 0.0,
             evidence: 0.0,
             severity: None,
             held: false,

@@ -1,0 +1,199 @@
+//! From thousands of series to at most one report a day: all surprises of one host in one second.
+//!
+//! Five thousand series at one point a second are 432 million looks a day: a one-in-a-million point
+//! comes by every few minutes, so no threshold on one series is quiet enough that does not make it deaf.
+//! Three stages answer that.
+//!
+//! 1. Two views of the second: the greatest surprise of any series (*alone*), and how many series are
+//!    surprised beyond one in a thousand (*together*: one cause moves many metrics). Each is ranked among
+//!    the host's own past seconds, so that series which depend on each other, or tails that over-claim,
+//!    do no harm: what matters is whether the host ever looked like this. The evidence is their sum.
+//! 2. The evidence needed moves by itself (adaptive conformal inference, Gibbs and Candès 2021): up by
+//!    [`PanelConfig::step`] with each report, down by the same times the reports allowed in the time
+//!    gone by. Whatever the data do, over T days there are at most `reports_a_day · T + (most - start) / step`
+//!    reports until the upper bound is met: a rate held by construction, not by a distribution.
+//! 3. In a reported second Benjamini and Hochberg's (1995) procedure says which series to name, so that
+//!    of those named only [`PanelConfig::false_share`] are expected to be there by chance.
+//!
+//! A host in trouble for hours is one report: seconds are held off while the trouble lasts.
+
+use serde::{Deserialize, Serialize};
+
+use super::rarity::Rarity;
+use super::verdict::Severity;
+
+/// How a host's second is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PanelConfig {
+    /// Reports a day that the threshold settles at when nothing is wrong.
+    pub reports_a_day: f32,
+    /// Evidence needed at first, powers of ten.
+    pub start: f32,
+    /// The evidence needed never falls below this.
+    pub least: f32,
+    /// The evidence needed never rises above this: beyond, every incident is reported.
+    pub most: f32,
+    /// What a report adds to the evidence needed.
+    pub step: f32,
+    /// Seconds judged before the first report.
+    pub learning_s: u32,
+    /// A report is followed by none until the evidence was below half of the needed for this long.
+    pub calm_s: f32,
+    /// Of the series named, this share may be there by chance.
+    pub false_share: f32,
+}
+
+impl Default for PanelConfig {
+    fn default() -> Self {
+        Self {
+            reports_a_day: 0.5,
+            start: 9.0,
+            least: 6.0,
+            most: 14.0,
+            step: 0.5,
+            learning_s: 900,
+            calm_s: 60.0,
+            false_share: 0.1,
+        }
+    }
+}
+
+/// Surprise (-log10 of the tail) from which a series counts as surprised.
+const SURPRISED: f32 = 3.0;
+/// Bins of 0.25 powers of ten in which Benjamini and Hochberg's line is sought.
+const BINS: usize = 64;
+const BIN: f32 = 0.25;
+const DAY_S: f32 = 86_400.0;
+
+/// State of one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostPanel {
+    alone: Rarity,
+    together: Rarity,
+    seconds: u32,
+    random: u32,
+    /// Evidence needed now.
+    needed: f32,
+    at_us: i64,
+    /// In a reported trouble, the time up to which it has not been calm for long enough.
+    troubled_until_us: i64,
+}
+
+/// What is said of one second of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PanelVerdict {
+    /// This second is reported.
+    pub reported: bool,
+    /// A report was made and the trouble lasts.
+    pub troubled: bool,
+    /// Powers of ten.
+    pub evidence: f32,
+    /// Evidence needed for a report.
+    pub needed: f32,
+    /// Of a report.
+    pub severity: Option<Severity>,
+    /// Series surprised beyond one in a thousand.
+    pub surprised: u32,
+    /// Series at or above this surprise are to be named, in this second.
+    pub name_from: f32,
+}
+
+impl HostPanel {
+    /// A panel that has seen nothing.
+    pub fn new(config: &PanelConfig) -> Self {
+        Self {
+            alone: Rarity::default(),
+            together: Rarity::default(),
+            seconds: 0,
+            random: 1,
+            needed: config.start,
+            at_us: i64::MIN,
+            troubled_until_us: i64::MIN,
+        }
+    }
+
+    /// Judges one second: the surprises of all series of the host that have a point in it. A second that
+    /// does not come after the one before is not judged.
+    pub fn judge(&mut self, at_us: i64, surprises: &[f32], config: &PanelConfig) -> PanelVerdict {
+        let elapsed_s = match self.at_us {
+            i64::MIN => 0.0,
+            before => (at_us.saturating_sub(before) as f32 / 1e6).min(DAY_S),
+        };
+        if self.at_us >= at_us && self.at_us != i64::MIN {
+            return self.verdict(at_us, 0.0, 0, f32::INFINITY);
+        }
+        self.at_us = at_us;
+        self.seconds = self.seconds.saturating_add(1);
+        let greatest = surprises.iter().copied().fold(0.0, f32::max);
+        let surprised = surprises.iter().filter(|surprise| **surprise >= SURPRISED).count() as u32;
+        let crowd = (1.0 + surprised as f32).log2();
+        let evidence = self.alone.tail(greatest).extrapolated + self.together.tail(crowd).extrapolated;
+        self.alone.push(greatest, &mut self.random);
+        self.together.push(crowd, &mut self.random);
+        let relief = config.step * config.reports_a_day * elapsed_s / DAY_S;
+        self.needed = (self.needed - relief).max(config.least);
+        let mut verdict = self.verdict(at_us, evidence, surprised, name_from(surprises, config.false_share));
+        let calm_us = (config.calm_s * 1e6) as i64;
+        if verdict.troubled && evidence >= self.needed / 2.0 {
+            self.troubled_until_us = at_us.saturating_add(calm_us);
+        }
+        if !verdict.troubled && evidence >= self.needed && self.seconds > config.learning_s {
+            verdict.reported = true;
+            verdict.troubled = true;
+            verdict.severity = Some(Severity::of_share(evidence / self.needed));
+            self.troubled_until_us = at_us.saturating_add(calm_us);
+            self.needed = (self.needed + config.step).min(config.most);
+        }
+        verdict
+    }
+
+    fn verdict(&self, at_us: i64, evidence: f32, surprised: u32, name_from: f32) -> PanelVerdict {
+        PanelVerdict {
+            reported: false,
+            troubled: at_us <= self.troubled_until_us,
+            evidence,
+            needed: self.needed,
+            severity: None,
+            surprised,
+            name_from,
+        }
+    }
+}
+
+/// The surprise from which on series are named: the lowest edge of a bin at which the number expected by
+/// chance is no more than `false_share` of the number seen. The greatest alone if there is none.
+fn name_from(surprises: &[f32], false_share: f32) -> f32 {
+    let mut bins = [0u32; BINS];
+    let mut greatest = 0.0f32;
+    for surprise in surprises {
+        bins[((surprise / BIN).max(0.0) as usize).min(BINS - 1)] += 1;
+        greatest = greatest.max(*surprise);
+    }
+    let mut above = 0;
+    let mut from = greatest;
+    for (bin, count) in bins.iter().enumerate().rev() {
+        above += count;
+        let edge = bin as f32 * BIN;
+        let by_chance = surprises.len() as f32 * 10f32.powf(-edge);
+        if above > 0 && by_chance <= false_share * above as f32 {
+            from = edge.min(greatest);
+        }
+    }
+    from
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_series_that_stand_out_and_not_the_crowd() {
+        let mut surprises: Vec<f32> = (0..1_000).map(|at| -((at as f32 + 0.5) / 1_000.0).log10()).collect();
+        surprises.extend([7.0, 8.0, 9.0, 6.5]);
+        let from = name_from(&surprises, 0.1);
+        let named = surprises.iter().filter(|surprise| **surprise >= from).count();
+        assert!((4..=5).contains(&named), "{named} from {from}");
+        assert_eq!(name_from(&[1.5, 1.0], 0.1), 1.5);
+    }
+}
