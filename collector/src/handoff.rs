@@ -37,16 +37,37 @@ pub struct Intent {
     pub fence: u64,
     /// When the owner closed the batch, microseconds since the epoch.
     pub created_us: i64,
+    /// A table's block is closed, and its next one begun, after the frame that takes it to this many
+    /// rows; 0: never. It stands here because the blocks must be made the same after a crash.
+    pub cut_rows: u32,
+    /// How often the batch was begun again without frames that did not come back. From the first time
+    /// on, whatever rows its frames have are deleted before it is written anew.
+    pub attempt: u32,
     /// The frames in the order in which their rows are laid out.
     pub frames: Vec<FrameEntry>,
+    /// The frames that did not come back.
+    pub lost: Vec<FrameEntry>,
 }
 
 impl Intent {
-    /// The deduplication token of this batch's block for one table. The time and the fence are in it
-    /// so that a number that is ever used again (a wiped lease store) cannot be taken for this batch.
-    pub fn token(&self, table: &str) -> String {
-        format!("{table}:{}:{}:{}:{}", self.partition, self.number, self.fence, self.created_us)
+    /// The deduplication token of one of this batch's blocks for one table. The time and the fence are
+    /// in it so that a number that is ever used again (a wiped lease store) cannot be taken for this
+    /// batch.
+    pub fn token(&self, table: &str, part: u32) -> String {
+        let Self { partition, number, fence, created_us, .. } = self;
+        format!("{table}:{partition}:{number}:{fence}:{created_us}:{part}")
     }
+}
+
+/// One block of a batch: rows of one table.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Table it is for.
+    pub table: String,
+    /// Which of the batch's blocks for this table it is, from 0.
+    pub part: u32,
+    /// The Native block.
+    pub body: Vec<bytes::Bytes>,
 }
 
 /// What became of a frame.

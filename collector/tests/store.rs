@@ -150,7 +150,16 @@ async fn intents_and_watermarks_survive_in_the_books() {
     let now = now_us();
     assert_eq!(store.last_intent(3).await.unwrap(), None);
     let frames: Vec<FrameEntry> = (1..=300).map(|seq| frame("web-1", 7, seq, now)).collect();
-    let mut intent = Intent { partition: 3, number: 9, fence: 2, created_us: now, frames };
+    let mut intent = Intent {
+        partition: 3,
+        number: 9,
+        fence: 2,
+        created_us: now,
+        cut_rows: 9,
+        attempt: 0,
+        frames,
+        lost: Vec::new(),
+    };
     store.write_intent(&Intent { number: 8, frames: Vec::new(), ..intent.clone() }).await.unwrap();
     store.write_intent(&intent).await.unwrap();
     store.write_intent(&intent).await.unwrap();
@@ -161,11 +170,16 @@ async fn intents_and_watermarks_survive_in_the_books() {
     assert!(!store.ledger_batch_complete(&intent).await.unwrap());
     let row = |f: &FrameEntry| LedgerRow { partition: 3, ..stored(f.clone(), 9) };
     let rows: Vec<LedgerRow> = intent.frames.iter().map(row).collect();
-    store.write_ledger(&rows[..200], &intent.token("ledger-part")).await.unwrap();
+    store.write_ledger(&rows[..200], &intent.token("ledger", 1)).await.unwrap();
     assert!(!store.ledger_batch_complete(&intent).await.unwrap());
-    store.write_ledger(&rows[200..], &intent.token("ledger")).await.unwrap();
-    store.write_ledger(&rows[200..], &intent.token("ledger")).await.unwrap();
+    store.write_ledger(&rows[200..], &intent.token("ledger", 0)).await.unwrap();
+    store.write_ledger(&rows[200..], &intent.token("ledger", 0)).await.unwrap();
     assert!(store.ledger_batch_complete(&intent).await.unwrap());
+
+    let lost = intent.frames.split_off(200);
+    let again = Intent { attempt: 1, created_us: now + 1, lost, ..intent.clone() };
+    store.write_intent(&again).await.unwrap();
+    assert_eq!(store.last_intent(3).await.unwrap(), Some(again), "the last attempt counts");
 
     intent.frames = [2, 3, 5, 8, 9].map(|seq| frame("web-2", 1, seq, now)).to_vec();
     let rows: Vec<LedgerRow> = intent.frames.iter().map(row).collect();

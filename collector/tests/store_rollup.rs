@@ -4,7 +4,7 @@
 mod store_support;
 
 use fettle_collector::store::{
-    rollup_columns, AgentWindow, Assembler, DirtyWindow, Level, NativeBlock, Store,
+    rollup_columns, AgentWindow, Assembler, DirtyWindow, Level, NativeBlock, Piece, Store,
 };
 use fettle_shared::catalogue::{catalogue, EntityType, Metric, ValueType};
 use fettle_shared::frame::{decode, FrameBuilder, FrameMeta, Key, Scratch};
@@ -93,13 +93,13 @@ async fn ingest(store: &Store, frames: &[Vec<u8>], token: &str) -> BTreeMap<u32,
             assembler.append(&frame);
         }
         let done = assembler.finish();
-        for (table, body) in &done.blocks {
+        for Piece { table, body, .. } in &done.pieces {
             store.insert_block(table, body, &format!("{token}:{table}:{at}")).await.unwrap();
         }
         for ((_, window), partial) in done.windows {
             windows.entry(window).or_default().absorb(partial, catalogue());
         }
-        assembler.recycle(done.blocks);
+        done.pieces.into_iter().for_each(|piece| assembler.recycle(piece));
     }
     windows
 }
@@ -144,9 +144,9 @@ async fn sql_and_memory_give_the_same_windows() {
         assert_eq!(memory.len(), sql.len());
 
         // A minute from its 10-second windows is what the raw rows of the minute say.
-        store.make_rollup(family, Level::Minute, start, &[], 3).await.unwrap();
+        store.make_windows(family, Level::Minute, &dirty[..1], 3).await.unwrap();
         let minute = dump(&store, &format!("{}_1m", family.name)).await;
-        store.make_rollup(family, Level::TenSeconds, start, &["web-1".into()], 4).await.unwrap();
+        store.make_windows(family, Level::TenSeconds, &dirty[..1], 4).await.unwrap();
         assert_eq!(dump(&store, &table).await, memory, "{table}: one window alone");
         let metric = &family.metrics[0];
         let (entity, name) = (family.entity.first().map_or("''", |e| e.name.as_str()), &metric.name);

@@ -1,18 +1,24 @@
 //! Writes batches: intent, blocks, ledger, in this order, each until it succeeds. Every request can
 //! be sent again, because ClickHouse knows it by its token.
+//!
+//! Frames are decoded here, after the intent: a batch in waiting is a few compressed bytes, and a
+//! table's block is on its way as soon as it is large enough. So a batch may be large, which makes
+//! the inserts of small tables few, and memory does not grow with it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, TryStreamExt};
+use fettle_shared::catalogue::Catalogue;
+use fettle_shared::frame::{decode, Scratch};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::gather::Batch;
 use super::{PipelineError, Writer};
-use crate::handoff::{Intent, LedgerRow};
-use crate::store::{Assembled, PartialWindows, StoreError};
+use crate::handoff::{Intent, LedgerRow, LedgerStatus, Piece};
+use crate::store::{Assembled, Assembler, PartialWindows, StoreError};
 use crate::telemetry::Telemetry;
 
 /// Inserts that run at the same time.
@@ -23,8 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A closed batch on its way to ClickHouse.
 pub(super) struct Sealed {
     pub intent: Intent,
-    pub assembled: Assembled,
-    pub ledger: Vec<LedgerRow>,
     pub batch: Batch,
 }
 
@@ -33,18 +37,20 @@ pub(super) struct Committed {
     pub number: u64,
     pub ledger: Vec<LedgerRow>,
     pub windows: PartialWindows,
-    pub blocks: Vec<(String, Vec<Bytes>)>,
     pub batch: Batch,
+    /// Frames of the batch that no program could read, by position, and why.
+    pub refused: Vec<(usize, &'static str)>,
 }
 
 /// Commits what comes, in order, until the channel closes or ClickHouse refuses for good.
 pub(super) async fn run(
-    context: Writer,
+    context: Arc<Writer>,
     mut batches: mpsc::Receiver<Sealed>,
     done: mpsc::Sender<Result<Committed, PipelineError>>,
 ) {
+    let mut committer = Committer::new(context);
     while let Some(sealed) = batches.recv().await {
-        let outcome = commit(&context, sealed).await;
+        let outcome = committer.commit(sealed).await;
         let failed = outcome.is_err();
         if done.send(outcome).await.is_err() || failed {
             return;
@@ -52,36 +58,90 @@ pub(super) async fn run(
     }
 }
 
-/// Writes one batch.
-pub(super) async fn commit(context: &Writer, sealed: Sealed) -> Result<Committed, PipelineError> {
-    let Sealed { intent, assembled, ledger, batch } = sealed;
-    let number = intent.number;
-    if !intent.frames.is_empty() {
-        retry(context, "the intent", || context.store.write_intent(&intent)).await?;
-        let mut running = FuturesUnordered::new();
-        for (table, body) in &assembled.blocks {
-            if running.len() == PARALLEL_INSERTS {
-                running.try_next().await?;
-            }
-            running.push(insert(context, &intent, table, body));
-        }
-        while running.try_next().await?.is_some() {}
-    }
-    if !ledger.is_empty() {
-        let token = intent.token("ledger");
-        retry(context, "the ledger", || context.store.write_ledger(&ledger, &token)).await?;
-    }
-    note(context, &assembled, &intent);
-    let Assembled { windows, blocks, .. } = assembled;
-    Ok(Committed { number, ledger, windows, blocks, batch })
+/// Decodes and writes batches, one after the other.
+pub(super) struct Committer {
+    context: Arc<Writer>,
+    assembler: Assembler,
+    scratch: Scratch,
+    running: JoinSet<Result<Piece, PipelineError>>,
 }
 
-async fn insert(context: &Writer, intent: &Intent, table: &str, body: &[Bytes]) -> Result<(), PipelineError> {
-    let token = intent.token(table);
-    let started = Instant::now();
-    retry(context, table, || context.store.insert_block(table, body, &token)).await?;
-    context.telemetry.insert_took(started.elapsed());
-    Ok(())
+impl Committer {
+    pub(super) fn new(context: Arc<Writer>) -> Self {
+        let catalogue: &'static Catalogue = context.catalogue;
+        let assembler = Assembler::new(catalogue);
+        Self { context, assembler, scratch: Scratch::default(), running: JoinSet::new() }
+    }
+
+    /// Writes one batch.
+    pub(super) async fn commit(&mut self, sealed: Sealed) -> Result<Committed, PipelineError> {
+        let Sealed { intent, mut batch } = sealed;
+        let context = Arc::clone(&self.context);
+        let mut refused = Vec::new();
+        if !intent.frames.is_empty() {
+            retry(&context, "the intent", || context.store.write_intent(&intent)).await?;
+            for (at, arrival) in batch.arrivals().iter().enumerate() {
+                match decode(&arrival.bytes, &mut self.scratch) {
+                    Ok(frame) => self.assembler.append(&frame),
+                    Err(error) => refused.push((at, error.reason())),
+                }
+                if intent.cut_rows > 0 {
+                    for piece in self.assembler.cut(intent.cut_rows as usize) {
+                        self.insert(&intent, piece).await?;
+                    }
+                }
+            }
+        }
+        let Assembled { pieces, windows, rows, samples, unknown_samples } = self.assembler.finish();
+        for piece in pieces {
+            self.insert(&intent, piece).await?;
+        }
+        while self.running.join_next().await.transpose().map_err(failed)?.transpose()?.is_some() {}
+        let ledger = ledger_of(&intent, &refused, batch.take_ledger());
+        if !ledger.is_empty() {
+            let token = intent.token("ledger", 0);
+            retry(&context, "the ledger", || context.store.write_ledger(&ledger, &token)).await?;
+        }
+        note(&context, &intent, Totals { rows, samples, unknown_samples });
+        let mut windows = windows;
+        windows.values_mut().for_each(|window| window.batch = intent.number);
+        Ok(Committed { number: intent.number, ledger, windows, batch, refused })
+    }
+
+    /// Starts an insert; waits for an earlier one when enough are running.
+    async fn insert(&mut self, intent: &Intent, piece: Piece) -> Result<(), PipelineError> {
+        if self.running.len() >= PARALLEL_INSERTS {
+            if let Some(done) = self.running.join_next().await {
+                self.assembler.recycle(done.map_err(failed)??);
+            }
+        }
+        let token = intent.token(&piece.table, piece.part);
+        let context = Arc::clone(&self.context);
+        self.running.spawn(async move {
+            let started = Instant::now();
+            let store = &context.store;
+            retry(&context, &piece.table, || store.insert_block(&piece.table, &piece.body, &token)).await?;
+            context.telemetry.insert_took(started.elapsed());
+            Ok(piece)
+        });
+        Ok(())
+    }
+}
+
+/// A task of ours that panicked or was stopped.
+fn failed(error: tokio::task::JoinError) -> PipelineError {
+    PipelineError::Task(error.to_string())
+}
+
+/// The ledger's rows: the frames, and what the batch has to say beside them.
+fn ledger_of(intent: &Intent, refused: &[(usize, &'static str)], beside: Vec<LedgerRow>) -> Vec<LedgerRow> {
+    let (partition, batch) = (intent.partition, intent.number);
+    let of_frames = intent.frames.iter().enumerate().map(|(at, frame)| {
+        let unreadable = refused.iter().any(|(refused, _)| *refused == at);
+        let status = if unreadable { LedgerStatus::Quarantined } else { LedgerStatus::Stored };
+        LedgerRow { frame: frame.clone(), status, partition, batch }
+    });
+    of_frames.chain(beside.into_iter().map(|row| LedgerRow { partition, batch, ..row })).collect()
 }
 
 /// Does it until it succeeds, with growing pauses; only a refusal for good comes back.
@@ -107,16 +167,23 @@ where
     }
 }
 
-fn note(context: &Writer, assembled: &Assembled, intent: &Intent) {
+/// What a batch came to.
+struct Totals {
+    rows: u64,
+    samples: u64,
+    unknown_samples: u64,
+}
+
+fn note(context: &Writer, intent: &Intent, totals: Totals) {
     let counters = &context.telemetry.counters;
     Telemetry::add(&counters.batches_stored, 1);
     Telemetry::add(&counters.frames_stored, intent.frames.len() as u64);
-    Telemetry::add(&counters.rows_stored, assembled.rows);
-    Telemetry::add(&counters.samples_stored, assembled.samples);
-    if assembled.unknown_samples > 0 {
-        Telemetry::add(&counters.unknown_samples, assembled.unknown_samples);
+    Telemetry::add(&counters.rows_stored, totals.rows);
+    Telemetry::add(&counters.samples_stored, totals.samples);
+    if totals.unknown_samples > 0 {
+        Telemetry::add(&counters.unknown_samples, totals.unknown_samples);
         tracing::warn!(
-            samples = assembled.unknown_samples,
+            samples = totals.unknown_samples,
             "an agent knows metrics that this collector does not; upgrade it"
         );
     }

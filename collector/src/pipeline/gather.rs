@@ -1,109 +1,130 @@
-//! One batch in the making: frames are checked, admitted, decoded and appended as they arrive.
+//! One batch in the making: frames are checked by their checksums and admitted as they arrive, and kept
+//! as they came. They are decoded when the batch is written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
-use fettle_shared::catalogue::Catalogue;
-use fettle_shared::frame::{decode, DroppedRange, Frame, FrameError, Header, Scratch};
+use fettle_shared::frame::{decode, verify, DroppedRange, FrameError, Header, Scratch};
 
 use super::commit::Sealed;
-use super::Line;
+use super::{Context, Line};
 use crate::handoff::{FrameEntry, Intent, LedgerRow, LedgerStatus};
-use crate::ingest::{Arrival, Receipt, Verdict};
-use crate::store::Assembler;
+use crate::ingest::{Admission, Arrival, Source, Verdict};
 use crate::telemetry::Telemetry;
 
 /// The same frame is put aside this often before the ledger writes it off, so that a copy damaged on
 /// the way can still be replaced by the agent's own.
 const DAMAGED_COPIES: u32 = 3;
+/// A batch holds no more frames and bytes than this. JetStream gives up to 8192 messages that are not
+/// acknowledged, and two batches are in hand at a time.
+const MAX_FRAMES: usize = 3500;
+const MAX_BYTES: usize = 48 << 20;
+/// A table's block is closed at this many rows: some 20 MB of the widest busy table.
+const CUT_ROWS: u32 = 65_536;
 
 /// What has been gathered and not yet sealed.
+#[derive(Default)]
 pub(super) struct Batch {
-    assembler: Assembler,
-    scratch: Scratch,
     frames: Vec<FrameEntry>,
+    arrivals: Vec<Arrival>,
+    /// What the ledger is told beside these frames.
     ledger: Vec<LedgerRow>,
-    receipts: Vec<Receipt>,
     /// Agents (and boots) that sent what is stored already, and are told so again.
     repeated: HashSet<(String, u64)>,
-    damaged: std::collections::HashMap<(String, u64, u64), u32>,
+    samples: u64,
+    bytes: usize,
 }
 
 impl Batch {
-    pub(super) fn new(catalogue: &'static Catalogue) -> Self {
-        Self {
-            assembler: Assembler::new(catalogue),
-            scratch: Scratch::default(),
-            frames: Vec::new(),
-            ledger: Vec::new(),
-            receipts: Vec::new(),
-            repeated: HashSet::new(),
-            damaged: std::collections::HashMap::new(),
-        }
-    }
-
-    pub(super) fn samples(&self) -> u64 {
-        self.assembler.samples()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.ledger.is_empty() && self.repeated.is_empty()
     }
 
-    /// Decodes a frame's bytes and appends its rows.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(FrameEntry, Vec<DroppedRange>), FrameError> {
-        let Self { assembler, scratch, .. } = self;
-        let frame: Frame<'_> = decode(bytes, scratch)?;
-        assembler.append(&frame);
-        let entry = entry_of(&frame.header);
-        let dropped = frame.dropped;
-        self.frames.push(entry.clone());
-        Ok((entry, dropped))
+    /// Whether it may take another frame.
+    pub(super) fn has_room(&self, samples: u64) -> bool {
+        self.samples < samples && self.frames.len() < MAX_FRAMES && self.bytes < MAX_BYTES
     }
 
-    pub(super) fn take_receipts(&mut self) -> Vec<Receipt> {
-        std::mem::take(&mut self.receipts)
+    pub(super) fn push(&mut self, entry: FrameEntry, arrival: Arrival) {
+        self.samples += entry.samples;
+        self.bytes += arrival.bytes.len();
+        self.frames.push(entry);
+        self.arrivals.push(arrival);
     }
 
-    pub(super) fn keep_receipt(&mut self, receipt: Receipt) {
-        self.receipts.push(receipt);
+    /// The frames as they came, in the order of the intent.
+    pub(super) fn arrivals(&self) -> &[Arrival] {
+        &self.arrivals
     }
 
-    pub(super) fn take_repeated(&mut self) -> Vec<(String, u64)> {
-        self.repeated.drain().collect()
+    pub(super) fn take_arrivals(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.arrivals)
     }
 
-    pub(super) fn recycle(&mut self, blocks: Vec<(String, Vec<Bytes>)>) {
-        self.assembler.recycle(blocks);
+    pub(super) fn take_ledger(&mut self) -> Vec<LedgerRow> {
+        std::mem::take(&mut self.ledger)
+    }
+
+    pub(super) fn take_repeated(&mut self) -> HashSet<(String, u64)> {
+        std::mem::take(&mut self.repeated)
     }
 
     /// Closes the batch under its number.
     pub(super) fn seal(mut self, partition: u16, number: u64, fence: u64) -> Sealed {
         let frames = std::mem::take(&mut self.frames);
         let created_us = super::commit::now_us();
-        self.seal_as(Intent { partition, number, fence, created_us, frames })
+        let intent = Intent {
+            partition,
+            number,
+            fence,
+            created_us,
+            cut_rows: CUT_ROWS,
+            attempt: 0,
+            frames,
+            lost: Vec::new(),
+        };
+        Sealed { intent, batch: self }
     }
 
-    /// Closes the batch as an intent that exists already.
-    pub(super) fn seal_as(mut self, intent: Intent) -> Sealed {
-        self.frames.clear();
-        let mut assembled = self.assembler.finish();
-        for window in assembled.windows.values_mut() {
-            window.batch = intent.number;
+    /// Writes down, number by number, what an agent's spool gave up. The range's totals stand with its
+    /// first number. Gives how many frames and samples that were.
+    pub(super) fn account_for_dropped(
+        &mut self,
+        admission: &mut Admission,
+        report: &FrameEntry,
+        dropped: &[DroppedRange],
+    ) -> (u64, u64) {
+        let mut told = (0, 0);
+        for range in dropped {
+            let (mut rows, mut samples) = (range.rows, range.samples);
+            for seq in range.first_seq..=range.last_seq {
+                if admission.admit(&report.agent, range.boot, seq) != Verdict::New {
+                    continue;
+                }
+                told = (told.0 + 1, told.1 + samples);
+                let frame = FrameEntry {
+                    boot: range.boot,
+                    seq,
+                    rows: u32::try_from(std::mem::take(&mut rows)).unwrap_or(u32::MAX),
+                    samples: std::mem::take(&mut samples),
+                    ..report.clone()
+                };
+                // Partition and batch are filled in when the batch has its number.
+                self.ledger.push(LedgerRow { frame, status: LedgerStatus::Dropped, partition: 0, batch: 0 });
+            }
         }
-        let row = |frame: &FrameEntry| LedgerRow {
-            frame: frame.clone(),
-            status: LedgerStatus::Stored,
-            partition: intent.partition,
-            batch: intent.number,
-        };
-        let mut ledger: Vec<LedgerRow> = intent.frames.iter().map(row).collect();
-        for mut row in self.ledger.drain(..) {
-            (row.partition, row.batch) = (intent.partition, intent.number);
-            ledger.push(row);
-        }
-        Sealed { intent, assembled, ledger, batch: self }
+        told
     }
+}
+
+/// Copies that came damaged, by agent, boot and sequence number.
+pub(super) type Damaged = HashMap<(String, u64, u64), u32>;
+
+/// The ranges that a frame reports as dropped; most frames report none and are not opened for it.
+pub(super) fn dropped_ranges(header: &Header, bytes: &[u8]) -> Result<Vec<DroppedRange>, FrameError> {
+    if !header.is_dropped_report() {
+        return Ok(Vec::new());
+    }
+    Ok(decode(bytes, &mut Scratch::default())?.dropped)
 }
 
 pub(super) fn entry_of(header: &Header) -> FrameEntry {
@@ -118,6 +139,13 @@ pub(super) fn entry_of(header: &Header) -> FrameEntry {
     }
 }
 
+/// Moves a message that cannot be read to the quarantine.
+pub(super) async fn put_aside(context: &Context, source: &Source, arrival: Arrival, reason: &str) {
+    tracing::warn!(reason, agent = arrival.agent, "a message could not be read and is put aside");
+    Telemetry::add(&context.telemetry.counters.quarantined_frames, 1);
+    source.quarantine(arrival, reason).await;
+}
+
 impl Line {
     /// Takes one message into the batch, or drops it as a double, or puts it aside.
     pub(super) async fn take(&mut self, arrival: Arrival) {
@@ -125,8 +153,8 @@ impl Line {
         Telemetry::add(&counters.frame_bytes, arrival.bytes.len() as u64);
         let header = match Header::parse(&arrival.bytes) {
             Ok(header) if arrival.agent.as_deref() == Some(header.agent.as_str()) => header,
-            Ok(_) => return self.put_aside(arrival, "agent_subject").await,
-            Err(error) => return self.put_aside(arrival, error.reason()).await,
+            Ok(_) => return put_aside(&self.context, &self.source, arrival, "agent_subject").await,
+            Err(error) => return put_aside(&self.context, &self.source, arrival, error.reason()).await,
         };
         let agent = header.agent.as_str();
         match self.admission.admit(agent, header.boot, header.seq) {
@@ -142,19 +170,16 @@ impl Line {
                 return;
             }
         }
-        match self.batch.append(&arrival.bytes) {
-            Ok((entry, dropped)) => {
-                self.account_for_dropped(&entry, &dropped);
-                self.batch.keep_receipt(arrival.receipt);
+        match verify(&arrival.bytes).and_then(|header| dropped_ranges(&header, &arrival.bytes)) {
+            Ok(dropped) => {
+                let entry = entry_of(&header);
+                let (frames, samples) = self.batch.account_for_dropped(&mut self.admission, &entry, &dropped);
+                Telemetry::add(&counters.dropped_frames, frames);
+                Telemetry::add(&counters.dropped_samples, samples);
+                self.batch.push(entry, arrival);
             }
             Err(error) => self.damaged(arrival, &header, &error).await,
         }
-    }
-
-    async fn put_aside(&self, arrival: Arrival, reason: &str) {
-        tracing::warn!(reason, agent = arrival.agent, "a message could not be read and is put aside");
-        Telemetry::add(&self.context.telemetry.counters.quarantined_frames, 1);
-        self.source.quarantine(arrival, reason).await;
     }
 
     /// A frame whose header is sound and whose body is not. The agent sends it again; when that does
@@ -163,48 +188,19 @@ impl Line {
         let agent = header.agent.as_str().to_owned();
         self.admission.release(&agent, header.boot, header.seq);
         let key = (agent, header.boot, header.seq);
-        let copies = self.batch.damaged.entry(key.clone()).or_insert(0);
+        let copies = self.damaged.entry(key.clone()).or_insert(0);
         *copies += 1;
         if *copies >= DAMAGED_COPIES {
-            self.batch.damaged.remove(&key);
+            self.damaged.remove(&key);
             let _ = self.admission.admit(&key.0, key.1, key.2);
             let frame = entry_of(header);
             self.batch.ledger.push(LedgerRow {
                 frame,
                 status: LedgerStatus::Quarantined,
-                partition: self.partition,
+                partition: 0,
                 batch: 0,
             });
         }
-        self.put_aside(arrival, error.reason()).await;
-    }
-
-    /// Writes down, number by number, what an agent's spool gave up. The range's totals stand with
-    /// its first number.
-    fn account_for_dropped(&mut self, report: &FrameEntry, dropped: &[DroppedRange]) {
-        let counters = &self.context.telemetry.counters;
-        for range in dropped {
-            let (mut rows, mut samples) = (range.rows, range.samples);
-            for seq in range.first_seq..=range.last_seq {
-                if self.admission.admit(&report.agent, range.boot, seq) != Verdict::New {
-                    continue;
-                }
-                Telemetry::add(&counters.dropped_frames, 1);
-                Telemetry::add(&counters.dropped_samples, samples);
-                let frame = FrameEntry {
-                    boot: range.boot,
-                    seq,
-                    rows: u32::try_from(std::mem::take(&mut rows)).unwrap_or(u32::MAX),
-                    samples: std::mem::take(&mut samples),
-                    ..report.clone()
-                };
-                self.batch.ledger.push(LedgerRow {
-                    frame,
-                    status: LedgerStatus::Dropped,
-                    partition: self.partition,
-                    batch: 0,
-                });
-            }
-        }
+        put_aside(&self.context, &self.source, arrival, error.reason()).await;
     }
 }

@@ -1,8 +1,9 @@
 //! The line from NATS to ClickHouse for one partition: gather, write the intent, insert, write the
 //! ledger, tell the agents, acknowledge. This file and `handoff.rs` show the whole of it.
 //!
-//! One task gathers and decodes while another commits the batch before, so at most two batches are
-//! in memory; when ClickHouse is slow or away, gathering stops and messages stay in JetStream.
+//! One task gathers frames as they came while another decodes and commits the batch before, so at most
+//! two batches are in hand; when ClickHouse is slow or away, gathering stops and messages stay in
+//! JetStream.
 //! Roll-ups are made by a third task from what has been committed.
 
 mod commit;
@@ -10,6 +11,7 @@ mod gather;
 mod recover;
 mod rollup;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +27,12 @@ use crate::store::{Agents, Store, StoreError};
 use crate::telemetry::Telemetry;
 
 use commit::{Committed, Sealed};
-use gather::Batch;
+use gather::{Batch, Damaged};
 
-/// Batches are closed this long after the one before, if they hold anything.
-const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Batches are closed once a second, this long after the turn of the wall-clock second: agents close
+/// their frames at the turn, so a frame waits for little more than its way here.
+const CLOSE_AFTER_TURN_US: i64 = 200_000;
+const SECOND_US: i64 = 1_000_000;
 /// Pause after a failure that stops a partition.
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
@@ -64,6 +68,9 @@ pub enum PipelineError {
     /// NATS cannot be used.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// A task of the collector's own failed.
+    #[error("a task of the collector ended: {0}")]
+    Task(String),
     /// The lease ran out; another collector may own the partition now.
     #[error("the lease of partition {0} ran out; this collector stops writing it and asks for it again")]
     LeaseLost(u16),
@@ -104,7 +111,7 @@ async fn own(
         lease = Lease::acquire(context.nats.clone(), partition, &context.owner, quiet) => lease?,
         _ = stop.changed() => return Ok(()),
     };
-    let context = &Writer { context: context.clone(), partition, lease: lease.view() };
+    let context = &Arc::new(Writer { context: context.clone(), partition, lease: lease.view() });
     let mut source = Source::new(context.nats.clone(), partition);
     // Read again under the lease: only now can nobody else write another.
     let last = context.store.last_intent(partition).await?;
@@ -114,28 +121,26 @@ async fn own(
         (number, fence) = (intent.number + 1, intent.fence + 1);
         if !context.store.ledger_batch_complete(&intent).await? {
             context.health.set(&part(partition), false, "finishing the batch a crash interrupted");
-            match recover::finish(context, &mut source, intent, &mut stop).await? {
+            let mut known = admission(context, partition).await?;
+            match recover::finish(context, &mut source, intent, &mut known, &mut stop).await? {
                 Some(left) => held = left,
                 None => return Ok(()),
             }
         }
     }
-    let mut admission = Admission::default();
-    let agents = Agents::Partition { index: partition, count: context.partitions };
-    for known in context.store.watermarks(agents).await? {
-        admission.load(&known.agent, known.boot, known.upto, &known.above);
-    }
-    let rollup = rollup::start(context.clone(), partition, stop.clone()).await?;
+    let admission = admission(context, partition).await?;
+    let rollup = rollup::start(Arc::clone(context), partition, stop.clone()).await?;
     let mut line = Line {
-        context: context.clone(),
+        context: Arc::clone(context),
         partition,
         source,
         admission,
-        batch: Batch::new(context.catalogue),
-        spare: Some(Batch::new(context.catalogue)),
+        batch: Batch::default(),
+        damaged: Damaged::default(),
+        committing: false,
         number,
         fence,
-        last_sealed: Instant::now(),
+        due: next_due(commit::now_us()),
         rollup,
     };
     for arrival in held {
@@ -145,8 +150,47 @@ async fn own(
     line.run(stop).await
 }
 
+/// What the ledger holds of a partition's agents.
+async fn admission(context: &Context, partition: u16) -> Result<Admission, PipelineError> {
+    let mut admission = Admission::default();
+    let agents = Agents::Partition { index: partition, count: context.partitions };
+    for known in context.store.watermarks(agents).await? {
+        admission.load(&known.agent, known.boot, known.upto, &known.above);
+    }
+    Ok(admission)
+}
+
+/// When the next batch is closed: the first such moment after `now_us`, wall clock.
+fn next_due(now_us: i64) -> Instant {
+    let wait_us = SECOND_US - (now_us - CLOSE_AFTER_TURN_US).rem_euclid(SECOND_US);
+    Instant::now() + Duration::from_micros(wait_us as u64)
+}
+
+/// Tells agents and JetStream what became of a batch's frames.
+async fn tell(context: &Context, source: &Source, admission: &mut Admission, committed: &mut Committed) {
+    let mut told: HashMap<(String, u64), u64> = HashMap::new();
+    for row in &committed.ledger {
+        let frame = &row.frame;
+        let upto = admission.stored(&frame.agent, frame.boot, frame.seq);
+        told.insert((frame.agent.clone(), frame.boot), upto);
+    }
+    for (agent, boot) in committed.batch.take_repeated() {
+        let upto = admission.upto(&agent, boot);
+        told.entry((agent, boot)).or_insert(upto);
+    }
+    for ((agent, boot), upto) in told {
+        source.tell_stored(&agent, Stored { boot, upto }).await;
+    }
+    for (at, arrival) in committed.batch.take_arrivals().into_iter().enumerate() {
+        match committed.refused.iter().find(|(refused, _)| *refused == at) {
+            Some((_, reason)) => gather::put_aside(context, source, arrival, reason).await,
+            None => arrival.receipt.acknowledge().await,
+        }
+    }
+}
+
 /// The context of a partition's owner: whoever writes holds one of these.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Writer {
     context: Context,
     partition: u16,
@@ -174,16 +218,18 @@ impl Writer {
 
 /// A partition's state while it is owned.
 struct Line {
-    context: Writer,
+    context: Arc<Writer>,
     partition: u16,
     source: Source,
     admission: Admission,
     batch: Batch,
-    /// The other batch's buffers; none while it is being committed.
-    spare: Option<Batch>,
+    damaged: Damaged,
+    /// A batch is with the committer.
+    committing: bool,
     number: u64,
     fence: u64,
-    last_sealed: Instant,
+    /// When the batch is to be closed.
+    due: Instant,
     rollup: mpsc::Sender<rollup::Update>,
 }
 
@@ -191,11 +237,10 @@ impl Line {
     async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
         let (to_commit, commits) = mpsc::channel::<Sealed>(1);
         let (done, mut committed) = mpsc::channel::<Result<Committed, PipelineError>>(1);
-        let committer = tokio::spawn(commit::run(self.context.clone(), commits, done));
+        let committer = tokio::spawn(commit::run(Arc::clone(&self.context), commits, done));
         let outcome = loop {
-            let idle = self.spare.is_some();
-            let room = self.batch.samples() < self.context.batch_samples;
-            let due = self.last_sealed + BATCH_INTERVAL;
+            let room = self.batch.has_room(self.context.batch_samples);
+            let due = if room { self.due } else { Instant::now() };
             tokio::select! {
                 biased;
                 answer = committed.recv() => match answer {
@@ -205,7 +250,7 @@ impl Line {
                 },
                 _ = stop.changed() => break Ok(()),
                 () = self.context.lease.lost() => break Err(PipelineError::LeaseLost(self.partition)),
-                () = tokio::time::sleep_until(due), if idle && !self.batch.is_empty() => {
+                () = tokio::time::sleep_until(due), if !self.committing && !self.batch.is_empty() => {
                     self.seal(&to_commit).await;
                 }
                 event = self.source.next(), if room => match event {
@@ -232,8 +277,8 @@ impl Line {
         committed: &mut mpsc::Receiver<Result<Committed, PipelineError>>,
     ) {
         let work = async {
-            while self.spare.is_none() || !self.batch.is_empty() {
-                if self.spare.is_some() {
+            while self.committing || !self.batch.is_empty() {
+                if !self.committing {
                     self.seal(to_commit).await;
                 }
                 match committed.recv().await {
@@ -248,47 +293,25 @@ impl Line {
         }
     }
 
-    /// Hands the batch to the committer and goes on with the other one's buffers.
+    /// Hands the batch to the committer and begins the next one.
     async fn seal(&mut self, to_commit: &mpsc::Sender<Sealed>) {
-        let Some(spare) = self.spare.take() else { return };
-        let batch = std::mem::replace(&mut self.batch, spare);
+        let batch = std::mem::take(&mut self.batch);
         let sealed = batch.seal(self.partition, self.number, self.fence);
         self.number += 1;
-        self.last_sealed = Instant::now();
+        self.due = next_due(commit::now_us());
+        self.committing = true;
         // The channel has one place and the committer is idle: this does not wait.
         let _ = to_commit.send(sealed).await;
     }
 
-    /// A batch is in the ledger: tell the agents, acknowledge, reuse its buffers.
-    async fn settle(&mut self, committed: Committed) {
+    /// A batch is in the ledger: tell the agents, acknowledge, hand on its reductions.
+    async fn settle(&mut self, mut committed: Committed) {
+        tell(&self.context, &self.source, &mut self.admission, &mut committed).await;
         let counters = &self.context.telemetry.counters;
-        let mut batch = committed.batch;
-        let mut told: Vec<(String, Stored)> = Vec::new();
-        for row in &committed.ledger {
-            let frame = &row.frame;
-            let upto = self.admission.stored(&frame.agent, frame.boot, frame.seq);
-            match told.iter_mut().find(|(a, s)| *a == frame.agent && s.boot == frame.boot) {
-                Some((_, stored)) => stored.upto = upto,
-                None => told.push((frame.agent.clone(), Stored { boot: frame.boot, upto })),
-            }
-        }
-        for (agent, boot) in batch.take_repeated() {
-            if !told.iter().any(|(a, s)| *a == agent && s.boot == boot) {
-                let upto = self.admission.upto(&agent, boot);
-                told.push((agent, Stored { boot, upto }));
-            }
-        }
-        for (agent, stored) in &told {
-            self.source.tell_stored(agent, *stored).await;
-        }
-        for receipt in batch.take_receipts() {
-            receipt.acknowledge().await;
-        }
         counters.agents.store(self.admission.agents() as u64, Ordering::Relaxed);
         counters.sequence_holes.store(self.admission.holes(), Ordering::Relaxed);
         let _ =
             self.rollup.send(rollup::Update { batch: committed.number, windows: committed.windows }).await;
-        batch.recycle(committed.blocks);
-        self.spare = Some(batch);
+        self.committing = false;
     }
 }

@@ -3,16 +3,17 @@
 //! ClickHouse drops what it has. The frames come again from JetStream or from the agent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::commit::{commit, retry};
-use super::gather::Batch;
+use super::commit::{now_us, retry, Committer, Sealed};
+use super::gather::{dropped_ranges, entry_of, Batch};
 use super::{PipelineError, Writer};
 use crate::handoff::{FrameEntry, Intent};
-use crate::ingest::{Arrival, Event, Source};
+use crate::ingest::{Admission, Arrival, Event, Source};
 use crate::telemetry::Telemetry;
 
 use fettle_shared::frame::verify;
@@ -23,10 +24,13 @@ const HELD_BYTES: usize = 32 << 20;
 type Place = HashMap<(String, u64, u64), usize>;
 
 /// Finishes the intent. Gives the other messages that came meanwhile, or none when told to stop.
+///
+/// `admission` is what the ledger holds; it says which of the reported drops are written down already.
 pub(super) async fn finish(
-    context: &Writer,
+    context: &Arc<Writer>,
     source: &mut Source,
     intent: Intent,
+    admission: &mut Admission,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Option<Vec<Arrival>>, PipelineError> {
     tracing::info!(batch = intent.number, frames = intent.frames.len(), "finishing an interrupted batch");
@@ -58,8 +62,9 @@ pub(super) async fn finish(
             None => {}
         }
     }
-    let intent = if missing > 0 { give_up(context, intent, &found).await? } else { intent };
-    rebuild(context, source, intent, found).await?;
+    let again = missing > 0 || intent.attempt > 0;
+    let intent = if again { begin_again(context, intent, &found).await? } else { intent };
+    rebuild(context, source, intent, admission, found).await?;
     Ok(Some(held))
 }
 
@@ -71,50 +76,56 @@ fn position(place: &Place, intent: &Intent, bytes: &Bytes) -> Option<usize> {
 }
 
 async fn rebuild(
-    context: &Writer,
+    context: &Arc<Writer>,
     source: &Source,
     intent: Intent,
+    admission: &mut Admission,
     found: Vec<Option<Arrival>>,
 ) -> Result<(), PipelineError> {
-    let mut batch = Batch::new(context.catalogue);
+    let mut batch = Batch::default();
     for arrival in found.into_iter().flatten() {
-        match batch.append(&arrival.bytes) {
-            Ok(_) => batch.keep_receipt(arrival.receipt),
-            Err(error) => tracing::error!(%error, "a frame that was taken before cannot be read now"),
-        }
+        let Ok(header) = verify(&arrival.bytes) else { continue };
+        let entry = entry_of(&header);
+        let dropped = dropped_ranges(&header, &arrival.bytes).unwrap_or_default();
+        batch.account_for_dropped(admission, &entry, &dropped);
+        batch.push(entry, arrival);
     }
-    let mut committed = commit(context, batch.seal_as(intent)).await?;
-    for receipt in committed.batch.take_receipts() {
-        receipt.acknowledge().await;
-    }
+    let sealed = Sealed { intent, batch };
+    let mut committed = Committer::new(Arc::clone(context)).commit(sealed).await?;
+    super::tell(context, source, admission, &mut committed).await;
     source.flush().await;
     Telemetry::add(&context.telemetry.counters.recovered_batches, 1);
     Ok(())
 }
 
-/// Some frames did not come again in time. Whatever of them reached ClickHouse is deleted, so that
-/// they can be stored as new ones if they ever come; the others of the batch are finished.
-async fn give_up(
+/// Some frames did not come again in time, now or at an earlier start. The batch is begun again without
+/// them, under new tokens: what of it reached ClickHouse is deleted first. The lost frames can be
+/// stored as new ones if they ever come.
+///
+/// The new intent is written before anything is deleted: whoever finds it after another crash does the
+/// same again, so that no token is ever used for rows that were deleted since.
+async fn begin_again(
     context: &Writer,
     mut intent: Intent,
     found: &[Option<Arrival>],
 ) -> Result<Intent, PipelineError> {
-    let mut lost = Vec::new();
-    let mut at = 0;
-    intent.frames.retain(|frame| {
-        let keep = found[at].is_some();
-        at += 1;
-        if !keep {
-            lost.push(frame.clone());
-        }
-        keep
-    });
-    tracing::error!(
-        frames = lost.len(),
-        batch = intent.number,
-        "frames of an interrupted batch did not come again; they are stored when they do"
-    );
-    Telemetry::add(&context.telemetry.counters.abandoned_frames, lost.len() as u64);
-    retry(context, "deleting abandoned frames", || context.store.delete_frames(&lost)).await?;
+    let mut places = found.iter();
+    let (kept, lost): (Vec<FrameEntry>, Vec<FrameEntry>) =
+        intent.frames.into_iter().partition(|_| places.next().is_some_and(Option::is_some));
+    if !lost.is_empty() {
+        tracing::error!(
+            frames = lost.len(),
+            batch = intent.number,
+            "frames of an interrupted batch did not come again; they are stored when they do"
+        );
+        Telemetry::add(&context.telemetry.counters.abandoned_frames, lost.len() as u64);
+    }
+    intent.frames = kept;
+    intent.lost.extend(lost);
+    intent.attempt += 1;
+    intent.created_us = now_us();
+    retry(context, "the intent begun again", || context.store.write_intent(&intent)).await?;
+    let rows: Vec<FrameEntry> = intent.frames.iter().chain(&intent.lost).cloned().collect();
+    retry(context, "deleting the interrupted batch", || context.store.delete_frames(&rows)).await?;
     Ok(intent)
 }

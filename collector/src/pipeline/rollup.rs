@@ -5,6 +5,7 @@
 //! than its log entry is made again. So a crash at any point costs a window at most a second making.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -16,13 +17,18 @@ use crate::handoff::{DirtyWindow, Level, RollupEntry};
 use crate::store::{rollup_columns, AgentWindow, Agents, NativeBlock, PartialWindows};
 use crate::telemetry::Telemetry;
 
-/// Closed windows are written this often.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// Closed windows are written this often: an insert costs its columns, and roll-ups have thousands.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+/// A window is closed once its agent is past it and nothing was added for this long.
+const SETTLED: Duration = Duration::from_millis(2500);
 /// A window no frame has touched for this long is closed, even when its agent fell silent.
 const IDLE: Duration = Duration::from_secs(20);
-/// Coarser levels are looked at this often.
-const COARSE_INTERVAL: Duration = Duration::from_secs(30);
-/// How far back the frequent look goes, and the rare one (every 40th, and the first).
+/// Coarser levels are looked at this often. A statement of SQL costs its analysis, for one window as for
+/// many.
+const COARSE_INTERVAL: Duration = Duration::from_secs(120);
+/// Windows that are made by one statement at most.
+const WINDOWS_AT_ONCE: usize = 60;
+/// How far back the frequent look goes, and the rare one (every 10th, and the first).
 const NEAR_SECONDS: u32 = 3 * 3600;
 const FAR_SECONDS: u32 = 48 * 3600;
 /// Batches that may wait to be reduced.
@@ -43,7 +49,7 @@ enum Share {
 }
 
 struct Windows {
-    context: Writer,
+    context: Arc<Writer>,
     partition: u16,
     shares: BTreeMap<(u32, String), (Share, Instant)>,
     /// Per agent: windows up to this one were begun elsewhere or are written already.
@@ -55,7 +61,7 @@ struct Windows {
 
 /// Starts the task; it ends with the channel.
 pub(super) async fn start(
-    context: Writer,
+    context: Arc<Writer>,
     partition: u16,
     stop: watch::Receiver<bool>,
 ) -> Result<mpsc::Sender<Update>, PipelineError> {
@@ -64,9 +70,10 @@ pub(super) async fn start(
     for (agent, last_us) in context.store.newest_samples(agents).await? {
         floor.insert(agent, Level::TenSeconds.window_of((last_us / 1_000_000) as u32));
     }
+    let version = context.store.newest_version(partition).await?;
     let (sender, updates) = mpsc::channel(QUEUE);
     let mut windows =
-        Windows { context, partition, shares: BTreeMap::new(), floor, newest: HashMap::new(), version: 0 };
+        Windows { context, partition, shares: BTreeMap::new(), floor, newest: HashMap::new(), version };
     windows.find_dirty(FAR_SECONDS).await?;
     tokio::spawn(windows.run(updates, stop));
     Ok(sender)
@@ -87,7 +94,7 @@ impl Windows {
                 },
                 _ = flush.tick() => self.flush().await,
                 _ = coarse.tick() => {
-                    let far = if rounds.is_multiple_of(40) { FAR_SECONDS } else { NEAR_SECONDS };
+                    let far = if rounds.is_multiple_of(10) { FAR_SECONDS } else { NEAR_SECONDS };
                     rounds += 1;
                     self.coarse(far).await
                 }
@@ -130,7 +137,7 @@ impl Windows {
             .filter(|((window, agent), (_, touched))| {
                 let passed = self.newest.get(agent).is_none_or(|newest| newest > window);
                 let waits = now.duration_since(*touched);
-                (passed && waits >= FLUSH_INTERVAL / 2) || waits >= IDLE
+                (passed && waits >= SETTLED) || waits >= IDLE
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -149,10 +156,9 @@ impl Windows {
         if !own.is_empty() {
             self.write(own).await?;
         }
-        for (window, agents) in select {
-            self.select(Level::TenSeconds, DirtyWindow { window, agents }).await?;
-        }
-        Ok(())
+        let select: Vec<DirtyWindow> =
+            select.into_iter().map(|(window, agents)| DirtyWindow { window, agents }).collect();
+        self.select(Level::TenSeconds, select).await
     }
 
     /// Writes windows from the reductions in memory: one block a family.
@@ -189,20 +195,24 @@ impl Windows {
         RollupEntry { level, partition: self.partition, window, version, agents }
     }
 
-    /// Makes a window by SQL from the level below.
-    async fn select(&mut self, level: Level, dirty: DirtyWindow) -> Result<(), PipelineError> {
-        let version = self.next_version();
-        let names: Vec<String> = dirty.agents.iter().map(|(agent, _)| agent.clone()).collect();
-        let store = &self.context.store;
-        for family in &self.context.catalogue.families {
-            retry(&self.context, &family.name, || {
-                store.make_rollup(family, level, dirty.window, &names, version)
-            })
-            .await?;
+    /// Makes windows by SQL from the level below.
+    async fn select(&mut self, level: Level, mut dirty: Vec<DirtyWindow>) -> Result<(), PipelineError> {
+        while !dirty.is_empty() {
+            let some: Vec<DirtyWindow> = dirty.drain(..dirty.len().min(WINDOWS_AT_ONCE)).collect();
+            let version = self.next_version();
+            let store = &self.context.store;
+            for family in &self.context.catalogue.families {
+                retry(&self.context, &family.name, || store.make_windows(family, level, &some, version))
+                    .await?;
+            }
+            Telemetry::add(&self.context.telemetry.counters.windows_selected, some.len() as u64);
+            let entries: Vec<RollupEntry> = some
+                .into_iter()
+                .map(|window| self.entry(level, window.window, version, window.agents))
+                .collect();
+            retry(&self.context, "the roll-up log", || self.context.store.log_rollups(&entries)).await?;
         }
-        Telemetry::add(&self.context.telemetry.counters.windows_selected, 1);
-        let entries = [self.entry(level, dirty.window, version, dirty.agents)];
-        retry(&self.context, "the roll-up log", || store.log_rollups(&entries)).await
+        Ok(())
     }
 
     /// Finds 10-second windows that are newer in the ledger than in the log.
@@ -231,9 +241,7 @@ impl Windows {
             let until = now.saturating_sub(IDLE.as_secs() as u32 + 10);
             let from = now.saturating_sub(back);
             let dirty = self.context.store.dirty_windows(level, self.partition, from, until).await?;
-            for window in dirty {
-                self.select(level, window).await?;
-            }
+            self.select(level, dirty).await?;
         }
         Ok(())
     }

@@ -2,12 +2,11 @@
 //! straight from the runs of the frame, and the 10-second reductions made in the same pass. Nothing
 //! here can fail half-way: a frame was checked whole before it came.
 
-use bytes::Bytes;
 use fettle_shared::catalogue::{Catalogue, EntityType, Family};
 use fettle_shared::frame::{Block, Frame, KeyColumn};
 
 use super::windows::{reduce_block, PartialWindows};
-use super::{raw_columns, NativeBlock};
+use super::{raw_columns, NativeBlock, Piece};
 
 /// Collects the frames of one batch.
 #[derive(Debug)]
@@ -25,13 +24,15 @@ pub struct Assembler {
 struct Table {
     block: NativeBlock,
     rows: usize,
+    /// Blocks of this batch that were closed already.
+    part: u32,
 }
 
-/// A closed batch: what is inserted, in this order, and the partial windows.
+/// A closed batch: what is still to be inserted, and what there was over all of it.
 #[derive(Debug)]
 pub struct Assembled {
-    /// Table name and the pieces of its block.
-    pub blocks: Vec<(String, Vec<Bytes>)>,
+    /// The last block of each table that has rows left.
+    pub pieces: Vec<Piece>,
     /// Reductions of these frames.
     pub windows: PartialWindows,
     /// Rows over all blocks.
@@ -48,7 +49,7 @@ impl Assembler {
         let tables = catalogue
             .families
             .iter()
-            .map(|family| Table { block: NativeBlock::new(&raw_columns(family)), rows: 0 })
+            .map(|family| Table { block: NativeBlock::new(&raw_columns(family)), rows: 0, part: 0 })
             .collect();
         Self {
             catalogue,
@@ -59,11 +60,6 @@ impl Assembler {
             unknown_samples: 0,
             columns: Vec::new(),
         }
-    }
-
-    /// Samples taken in so far.
-    pub fn samples(&self) -> u64 {
-        self.samples
     }
 
     /// Appends a frame's rows.
@@ -114,17 +110,24 @@ impl Assembler {
         reduce_block(agent, block, index, family, &self.columns, &mut self.windows);
     }
 
+    /// Closes the blocks of the tables that have this many rows or more.
+    pub fn cut(&mut self, rows: usize) -> Vec<Piece> {
+        let full = self.tables.iter_mut().zip(&self.catalogue.families).filter(|(t, _)| t.rows >= rows);
+        full.map(|(table, family)| {
+            let piece = Piece { table: family.name.clone(), part: table.part, body: table.block.finish() };
+            table.rows = 0;
+            table.part += 1;
+            piece
+        })
+        .collect()
+    }
+
     /// Closes the batch; the assembler is empty afterwards.
     pub fn finish(&mut self) -> Assembled {
-        let mut blocks = Vec::new();
-        for (table, family) in self.tables.iter_mut().zip(&self.catalogue.families) {
-            if table.rows > 0 {
-                blocks.push((family.name.clone(), table.block.finish()));
-                table.rows = 0;
-            }
-        }
+        let pieces = self.cut(1);
+        self.tables.iter_mut().for_each(|table| table.part = 0);
         let assembled = Assembled {
-            blocks,
+            pieces,
             windows: std::mem::take(&mut self.windows),
             rows: self.rows,
             samples: self.samples,
@@ -134,12 +137,10 @@ impl Assembler {
         assembled
     }
 
-    /// Gives the buffers of an inserted batch back for the next one.
-    pub fn recycle(&mut self, blocks: Vec<(String, Vec<Bytes>)>) {
-        for (name, body) in blocks {
-            if let Some(at) = self.catalogue.families.iter().position(|f| f.name == name) {
-                self.tables[at].block.recycle(body);
-            }
+    /// Gives the buffers of an inserted block back for the next one.
+    pub fn recycle(&mut self, piece: Piece) {
+        if let Some(at) = self.catalogue.families.iter().position(|f| f.name == piece.table) {
+            self.tables[at].block.recycle(piece.body);
         }
     }
 }

@@ -17,6 +17,18 @@ pub(super) struct Connection {
     settings: StoreSettings,
 }
 
+/// What a Native block looks like. Of a small insert, reading type names and looking for defaults is a
+/// quarter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Every column the table has, types in their binary form.
+    Whole,
+    /// Some columns, the others get their defaults; types in their binary form.
+    Some,
+    /// The same with types by name.
+    Named,
+}
+
 /// Whether the address is this machine, where compression would only cost CPU.
 fn is_loopback(url: &str) -> bool {
     let host = url.split("://").nth(1).unwrap_or("");
@@ -103,23 +115,29 @@ impl Connection {
         Ok(body)
     }
 
-    /// Inserts a body once: again with the same token changes nothing. One request, one block.
+    /// Inserts a Native block once: again with the same token changes nothing. One request, one block.
     pub(super) async fn insert(
         &self,
         table: &str,
-        format: &str,
+        form: Form,
         body: &[Bytes],
         token: &str,
     ) -> Result<(), StoreError> {
         let mut insert = self
             .client
-            .insert_formatted_with(format!("INSERT INTO {table} FORMAT {format}"))
+            .insert_formatted_with(format!("INSERT INTO {table} FORMAT Native"))
             .with_setting("insert_deduplication_token", token)
             .with_setting("insert_deduplicate", "1")
             .with_setting("async_insert", "0")
             .with_setting("max_partitions_per_insert_block", "0")
             .with_setting("max_insert_threads", "1")
             .with_setting("max_threads", "1");
+        if form == Form::Whole {
+            insert = insert.with_setting("input_format_defaults_for_omitted_fields", "0");
+        }
+        if form != Form::Named {
+            insert = insert.with_setting("input_format_native_decode_types_in_binary_format", "1");
+        }
         if self.settings.cluster.is_some() {
             insert = insert.with_setting("distributed_foreground_insert", "1");
             if self.settings.durability == super::Durability::Power {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::client::Form;
 use super::ddl::{literals, Place};
 use super::ledger_schema::{ledger_columns, oldest_day};
 use super::native::{put_text, put_varint};
@@ -56,7 +57,7 @@ impl Store {
     pub async fn write_intent(&self, intent: &Intent) -> Result<(), StoreError> {
         let body = [Bytes::from(intent_block(intent))];
         let table = self.place().asked("batches");
-        self.connection.insert(&table, "Native", &body, &intent.token("batches")).await
+        self.connection.insert(&table, Form::Named, &body, &intent.token("batches", 0)).await
     }
 
     /// Writes ledger rows; again with the same token changes nothing.
@@ -86,7 +87,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        self.connection.insert(&self.place().asked("ledger"), "Native", &block.finish(), token).await
+        self.connection.insert(&self.place().asked("ledger"), Form::Some, &block.finish(), token).await
     }
 
     /// The newest intent of a partition.
@@ -105,7 +106,7 @@ impl Store {
     /// What ClickHouse says.
     pub async fn ledger_batch_complete(&self, intent: &Intent) -> Result<bool, StoreError> {
         let sql = format!(
-            "SELECT uniqExact(agent, boot, seq) AS count FROM {} WHERE partition = {} AND batch = {} AND status = 'stored'",
+            "SELECT uniqExact(agent, boot, seq) AS count FROM {} WHERE partition = {} AND batch = {}",
             self.place().asked("ledger"),
             intent.partition,
             intent.number,
@@ -227,21 +228,29 @@ GROUP BY agent, boot"
 }
 
 fn last_intent_sql(partition: u16, place: &Place<'_>) -> String {
+    let frames = |column: &str| {
+        format!(
+            "CAST(arrayMap(f -> (f.agent, f.boot, f.seq, f.rows, f.samples, toUnixTimestamp64Micro(f.first), \
+             toUnixTimestamp64Micro(f.last)), {column}), 'Array(Tuple(agent String, boot UInt64, seq UInt64, \
+             rows UInt32, samples UInt64, first_us Int64, last_us Int64))') AS {column}"
+        )
+    };
     format!(
-        "SELECT partition, number, fence, toUnixTimestamp64Micro(created) AS created_us, \
-         CAST(arrayMap(f -> (f.agent, f.boot, f.seq, f.rows, f.samples, toUnixTimestamp64Micro(f.first), \
-         toUnixTimestamp64Micro(f.last)), frames), 'Array(Tuple(agent String, boot UInt64, seq UInt64, \
-         rows UInt32, samples UInt64, first_us Int64, last_us Int64))') AS frames \
-         FROM {} WHERE partition = {partition} ORDER BY number DESC, fence DESC LIMIT 1",
+        "SELECT partition, number, fence, toUnixTimestamp64Micro(created) AS created_us, cut_rows, attempt, \
+         {}, {} FROM {} WHERE partition = {partition} ORDER BY number DESC, fence DESC, attempt DESC LIMIT 1",
+        frames("frames"),
+        frames("lost"),
         place.asked("batches")
     )
 }
 
-/// An intent as a Native block of one row. An array is its end position and then its tuples' elements,
-/// column by column.
+/// An intent as a Native block of one row, types by name.
 fn intent_block(intent: &Intent) -> Vec<u8> {
     const MICROS: &str = "DateTime64(6, 'UTC')";
-    let mut out = vec![5, 1];
+    let kind = format!(
+        "Array(Tuple(agent String, boot UInt64, seq UInt64, rows UInt32, samples UInt64, first {MICROS}, last {MICROS}))"
+    );
+    let mut out = vec![8, 1];
     let mut column = |name: &str, kind: &str, data: &[u8]| {
         put_text(&mut out, name);
         put_text(&mut out, kind);
@@ -251,16 +260,22 @@ fn intent_block(intent: &Intent) -> Vec<u8> {
     column("number", "UInt64", &intent.number.to_le_bytes());
     column("fence", "UInt64", &intent.fence.to_le_bytes());
     column("created", MICROS, &intent.created_us.to_le_bytes());
-    let kind = format!(
-        "Array(Tuple(agent String, boot UInt64, seq UInt64, rows UInt32, samples UInt64, first {MICROS}, last {MICROS}))"
-    );
-    let mut data = (intent.frames.len() as u64).to_le_bytes().to_vec();
-    for frame in &intent.frames {
+    column("cut_rows", "UInt32", &intent.cut_rows.to_le_bytes());
+    column("attempt", "UInt32", &intent.attempt.to_le_bytes());
+    column("frames", &kind, &frames_column(&intent.frames));
+    column("lost", &kind, &frames_column(&intent.lost));
+    out
+}
+
+/// One row of an array of frames: its end position, then the tuples' elements, column by column.
+fn frames_column(frames: &[FrameEntry]) -> Vec<u8> {
+    let mut data = (frames.len() as u64).to_le_bytes().to_vec();
+    for frame in frames {
         put_varint(&mut data, frame.agent.len() as u64);
         data.extend_from_slice(frame.agent.as_bytes());
     }
     let mut numbers = |number: fn(&FrameEntry) -> u64, width: usize| {
-        for frame in &intent.frames {
+        for frame in frames {
             data.extend_from_slice(&number(frame).to_le_bytes()[..width]);
         }
     };
@@ -270,8 +285,7 @@ fn intent_block(intent: &Intent) -> Vec<u8> {
     numbers(|f| f.samples, 8);
     numbers(|f| f.first_us as u64, 8);
     numbers(|f| f.last_us as u64, 8);
-    column("frames", &kind, &data);
-    out
+    data
 }
 
 #[cfg(test)]

@@ -88,7 +88,13 @@ fn batches(ttl: &Ttl) -> Table {
             .codec(Some("Delta, ZSTD(1)")),
         TableColumn::new("fence", "UInt64", "Fencing number of the owner's lease.").codec(Some("ZSTD(1)")),
         TableColumn::new("created", MICROS, "When the owner closed the batch.").codec(Some("Delta, ZSTD(1)")),
+        TableColumn::new("cut_rows", "UInt32", "A table's block is closed at this many rows; 0: never.")
+            .codec(Some("ZSTD(1)")),
+        TableColumn::new("attempt", "UInt32", "How often it was begun again without lost frames.")
+            .codec(Some("ZSTD(1)")),
         TableColumn::new("frames", FRAMES, "The frames, in the order of their rows.").codec(Some("ZSTD(1)")),
+        TableColumn::new("lost", FRAMES, "Frames that did not come back after a crash.")
+            .codec(Some("ZSTD(1)")),
     ];
     Table {
         order: strings(&["partition", "number"]),

@@ -23,8 +23,10 @@ mod views;
 mod windows;
 
 pub use crate::handoff::{
-    DirtyWindow, FrameEntry, Intent, LedgerRow, LedgerStatus, Level, RollupEntry, Watermark,
+    DirtyWindow, FrameEntry, Intent, LedgerRow, LedgerStatus, Level, Piece, RollupEntry, Watermark,
 };
+use client::Form;
+
 pub use assemble::{Assembled, Assembler};
 pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl};
 pub use error::StoreError;
@@ -98,7 +100,7 @@ impl Store {
     /// # Errors
     /// What ClickHouse says.
     pub async fn insert_block(&self, table: &str, body: &[Bytes], token: &str) -> Result<(), StoreError> {
-        self.connection.insert(&self.place().asked(table), "Native", body, token).await
+        self.connection.insert(&self.place().asked(table), Form::Whole, body, token).await
     }
 
     /// The rows of a SELECT, each read from its JSON object. For the read side.

@@ -1,8 +1,8 @@
 //! The writer of ClickHouse's Native format: one block, column by column, into buffers that are kept
 //! from block to block. In steady state nothing is allocated but the list of pieces.
 //!
-//! A block is: number of columns and rows (varints), then per column its name, its type and its
-//! values, fixed-width ones little-endian side by side. A Nullable column has a byte a row in front
+//! A block is: number of columns and rows (varints), then per column its name, its type (in the binary
+//! form that `input_format_native_decode_types_in_binary_format` asks for) and its values, fixed-width ones little-endian side by side. A Nullable column has a byte a row in front
 //! (1: NULL). A LowCardinality column has its dictionary and an index a row. Columns are matched to
 //! the table's by name, and one the table has and the block has not is filled with its default.
 
@@ -70,6 +70,41 @@ impl ColumnKind {
             Self::Text => "LowCardinality(String)".into(),
             Self::Micros => "DateTime64(6, 'UTC')".into(),
             Self::Seconds => "DateTime('UTC')".into(),
+        }
+    }
+
+    /// The type in its binary form: ClickHouse, «Data types binary encoding specification».
+    fn put_binary(self, out: &mut Vec<u8>) {
+        const ZONE: &[u8] = b"\x03UTC";
+        match self {
+            Self::Metric { value, nullable, .. } => {
+                if nullable {
+                    out.push(0x23);
+                }
+                out.push(match value {
+                    ValueType::U8 => 0x01,
+                    ValueType::U16 => 0x02,
+                    ValueType::U32 => 0x03,
+                    ValueType::U64 => 0x04,
+                    ValueType::I32 => 0x09,
+                    ValueType::I64 => 0x0a,
+                    ValueType::F32 => 0x0d,
+                    ValueType::F64 => 0x0e,
+                });
+            }
+            Self::U16 => out.push(0x02),
+            Self::U32 => out.push(0x03),
+            Self::U64 => out.push(0x04),
+            Self::I8 => out.push(0x07),
+            Self::Text => out.extend_from_slice(&[0x26, 0x15]),
+            Self::Micros => {
+                out.extend_from_slice(&[0x14, 6]);
+                out.extend_from_slice(ZONE);
+            }
+            Self::Seconds => {
+                out.push(0x12);
+                out.extend_from_slice(ZONE);
+            }
         }
     }
 
@@ -184,7 +219,7 @@ impl Column {
     fn new(spec: &ColumnSpec) -> Self {
         let mut head = Vec::new();
         put_text(&mut head, &spec.name);
-        put_text(&mut head, &spec.kind.sql());
+        spec.kind.put_binary(&mut head);
         let (width, text) = match spec.kind {
             ColumnKind::Metric { value, .. } => (value.width(), None),
             ColumnKind::U16 => (2, None),
@@ -354,8 +389,9 @@ mod tests {
         let mut block = NativeBlock::new(&[ColumnSpec::new("c", kind)]);
         fill(block.column(0));
         let body = block.finish().concat();
-        let head = 2 + 2 + 1 + kind.sql().len();
-        body[head..].to_vec()
+        let mut head = vec![1, 0, 1, b'c'];
+        kind.put_binary(&mut head);
+        body[head.len()..].to_vec()
     }
 
     #[test]
@@ -372,16 +408,16 @@ mod tests {
         block.column(2).fill(515, 1);
         block.column(2).fill_null(2);
         let mut want = vec![3, 3];
-        want.extend(b"\x04host\x16LowCardinality(String)");
+        want.extend(b"\x04host\x26\x15");
         want.extend(1u64.to_le_bytes());
         want.extend(0x200u64.to_le_bytes());
         want.extend(2u64.to_le_bytes());
         want.extend(b"\x01a\x02bc");
         want.extend(3u64.to_le_bytes());
         want.extend([0, 0, 1]);
-        want.extend(b"\x02ts\x0fDateTime('UTC')");
+        want.extend(b"\x02ts\x12\x03UTC");
         want.extend([1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
-        want.extend(b"\x01v\x10Nullable(UInt16)");
+        want.extend(b"\x01v\x23\x02");
         want.extend([0, 1, 1, 3, 2, 0, 0, 0, 0]);
         assert_eq!(block.finish().concat(), want);
         assert_eq!(block.finish().concat()[..2], [3, 0], "the block is empty again");

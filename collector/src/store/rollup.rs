@@ -9,7 +9,7 @@
 
 use fettle_shared::catalogue::{Family, Metric};
 
-use super::ddl::{identifier, literal, literals, Place};
+use super::ddl::{identifier, literal, Place};
 use super::schema::{rollup_columns, rollup_name, PARTS};
 use super::{DirtyWindow, Level};
 
@@ -21,40 +21,24 @@ pub(super) struct Task<'a> {
     /// Start of the first window and end of the last, seconds since the epoch.
     pub from: u32,
     pub until: u32,
-    pub only: Only<'a>,
+    /// What is made: window by window the agents named there.
+    pub shares: &'a [DirtyWindow],
     pub version: u64,
 }
 
-/// Whose windows.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Only<'a> {
-    /// These agents'; none named: all.
-    Agents(&'a [String]),
-    /// These shares: window by window the agents named there.
-    Shares(&'a [DirtyWindow]),
-}
-
-impl Only<'_> {
-    /// The condition, as it stands after the span of time.
-    fn sql(self, window: &str) -> String {
-        match self {
-            Self::Agents([]) => String::new(),
-            Self::Agents(names) => format!(" AND host IN ({})", literals(names)),
-            Self::Shares(windows) => {
-                let pairs: Vec<String> = windows
-                    .iter()
-                    .flat_map(|w| w.agents.iter().map(move |(agent, _)| (agent, w.window)))
-                    .map(|(agent, start)| format!("({}, {start})", literal(agent)))
-                    .collect();
-                format!(" AND (toString(host), toUnixTimestamp({window})) IN ({})", pairs.join(", "))
-            }
-        }
-    }
+/// The condition that names the shares, as it stands after the span of time.
+fn only(shares: &[DirtyWindow], window: &str) -> String {
+    let pairs: Vec<String> = shares
+        .iter()
+        .flat_map(|w| w.agents.iter().map(move |(agent, _)| (agent, w.window)))
+        .map(|(agent, start)| format!("({}, {start})", literal(agent)))
+        .collect();
+    format!(" AND (toString(host), toUnixTimestamp({window})) IN ({})", pairs.join(", "))
 }
 
 /// The statement that makes these windows.
 pub(super) fn statement(task: &Task<'_>, place: &Place<'_>) -> String {
-    let Task { family, level, from, until, only, version } = *task;
+    let Task { family, level, from, until, shares, version } = *task;
     let columns: Vec<String> = rollup_columns(family).iter().map(|c| identifier(&c.name)).collect();
     let keys: Vec<String> = family.entity.iter().map(|e| identifier(&e.name)).collect();
     let window = window_of(level);
@@ -62,7 +46,7 @@ pub(super) fn statement(task: &Task<'_>, place: &Place<'_>) -> String {
     selected.extend(keys.iter().cloned());
     selected.extend(parts(family, level));
     selected.push(version.to_string());
-    let only = only.sql(&window);
+    let only = only(shares, &window);
     let mut group = vec!["host".to_owned(), window];
     group.extend(keys);
     let source = match level.source() {
@@ -175,9 +159,9 @@ help = "h"
         let family = &catalogue.families[0];
         let settings = StoreSettings::new("http://127.0.0.1:1");
         let place = Place::of(&settings);
-        let agents = ["web-1".to_owned()];
-        let only = Only::Agents(&agents);
-        let task = Task { family, level: Level::TenSeconds, from: 100, until: 110, only, version: 7 };
+        let shares = [DirtyWindow { window: 100, agents: vec![("web-1".into(), 1), ("b".into(), 2)] }];
+        let task =
+            Task { family, level: Level::TenSeconds, from: 100, until: 110, shares: &shares, version: 7 };
         let window = "toDateTime(intDiv(toUnixTimestamp(ts), 10) * 10, 'UTC')";
         let want = format!(
             "INSERT INTO `fettle`.`sample_10s` (`host`, `ts`, `disk`, `samples`, `a_min`, `a_max`, `a_sum`, \
@@ -188,18 +172,14 @@ help = "h"
              argMax(`b`, ts),\n    toUInt32(count(`b`)),\n    7\n\
              FROM `fettle`.`sample`\n\
              WHERE ts >= fromUnixTimestamp64Micro(toInt64(100000000), 'UTC') AND \
-             ts < fromUnixTimestamp64Micro(toInt64(110000000), 'UTC') AND host IN ('web-1')\n\
+             ts < fromUnixTimestamp64Micro(toInt64(110000000), 'UTC') \
+             AND (toString(host), toUnixTimestamp({window})) IN (('web-1', 100), ('b', 100))\n\
              GROUP BY host, {window}, `disk`"
         );
         assert_eq!(statement(&task, &place), want);
-        let minute = Task { level: Level::Minute, only: Only::Agents(&[]), ..task };
+        let minute = Task { level: Level::Minute, ..task };
         let sql = statement(&minute, &place);
         assert!(sql.contains("FROM `fettle`.`sample_10s` FINAL"), "{sql}");
         assert!(sql.contains("toUInt32(sum(`b_count`))") && sql.contains("argMax(`a_last`, ts)"), "{sql}");
-        assert!(!sql.contains("host IN"), "{sql}");
-        let shares = [DirtyWindow { window: 100, agents: vec![("a".into(), 1), ("b".into(), 2)] }];
-        let sql = statement(&Task { only: Only::Shares(&shares), ..task }, &place);
-        let pairs = format!("AND (toString(host), toUnixTimestamp({window})) IN (('a', 100), ('b', 100))\n");
-        assert!(sql.contains(&pairs), "{sql}");
     }
 }

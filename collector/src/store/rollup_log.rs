@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fettle_shared::catalogue::Family;
 use serde::Deserialize;
 
+use super::client::Form;
 use super::ledger_schema::log_columns;
-use super::rollup::{statement, Only, Task};
+use super::rollup::{statement, Task};
 use super::{DirtyWindow, Level, NativeBlock, RollupEntry, Store, StoreError, Ttl};
 
 /// A statement takes a while; rows this close to their end are counted as gone.
@@ -124,26 +125,10 @@ GROUP BY start ORDER BY start",
         )
     }
 
-    /// Makes one window of one family's level for these agents (none named: all), by INSERT … SELECT
-    /// from the level below. Making it again with a higher version replaces it. A window whose rows
-    /// below may be gone is left as it is.
-    ///
-    /// # Errors
-    /// What ClickHouse says.
-    pub async fn make_rollup(
-        &self,
-        family: &Family,
-        level: Level,
-        window: u32,
-        agents: &[String],
-        version: u64,
-    ) -> Result<(), StoreError> {
-        let until = window + level.seconds();
-        self.roll_up(Task { family, level, from: window, until, only: Only::Agents(agents), version }).await
-    }
-
-    /// The same for many shares in one statement: a wide family costs as much to analyse as a hundred
-    /// windows of it cost to make, so making them one by one would be waste.
+    /// Makes windows of one family's level for these agents, by INSERT … SELECT from the level below.
+    /// Making them again with a higher version replaces them. A window whose rows below may be gone is
+    /// left as it is. Many shares are made by one statement: a wide family costs as much to analyse as
+    /// a hundred windows of it cost to make.
     ///
     /// # Errors
     /// What ClickHouse says.
@@ -154,14 +139,12 @@ GROUP BY start ORDER BY start",
         windows: &[DirtyWindow],
         version: u64,
     ) -> Result<(), StoreError> {
-        const AT_ONCE: usize = 64;
         let earliest = earliest(level, &self.settings.ttl);
-        let windows: Vec<DirtyWindow> =
-            windows.iter().filter(|w| w.window >= earliest && !w.agents.is_empty()).cloned().collect();
-        for some in windows.chunks(AT_ONCE) {
-            let from = some.iter().map(|w| w.window).min().unwrap_or(0);
-            let until = some.iter().map(|w| w.window).max().unwrap_or(0) + level.seconds();
-            self.roll_up(Task { family, level, from, until, only: Only::Shares(some), version }).await?;
+        let kept: Vec<&DirtyWindow> = windows.iter().filter(|w| w.window >= earliest).collect();
+        for shares in in_statements(&kept) {
+            let from = shares.iter().map(|w| w.window).min().unwrap_or(0);
+            let until = shares.iter().map(|w| w.window).max().unwrap_or(0) + level.seconds();
+            self.roll_up(Task { family, level, from, until, shares: &shares, version }).await?;
         }
         Ok(())
     }
@@ -217,7 +200,7 @@ GROUP BY start ORDER BY start",
             first.window,
             first.version
         );
-        self.connection.insert(&self.place().asked("rollup_log"), "Native", &block.finish(), &token).await
+        self.connection.insert(&self.place().asked("rollup_log"), Form::Some, &block.finish(), &token).await
     }
 
     /// The highest version in the roll-up log of a partition; 0 when there is none. A new owner's
@@ -232,5 +215,54 @@ GROUP BY start ORDER BY start",
         );
         let rows: Vec<VersionRow> = self.connection.rows("the newest roll-up", &sql).await?;
         Ok(rows.first().map_or(0, |row| row.version))
+    }
+}
+
+/// Spreads shares over statements, which ClickHouse reads up to 256 KiB by default: an agent's name may
+/// take 64 bytes. Shares of one window may come to stand in two statements.
+fn in_statements(windows: &[&DirtyWindow]) -> Vec<Vec<DirtyWindow>> {
+    const SHARES: usize = 2000;
+    let mut statements: Vec<Vec<DirtyWindow>> = Vec::new();
+    let mut room = 0;
+    for window in windows {
+        let mut agents = window.agents.as_slice();
+        while !agents.is_empty() {
+            if room == 0 {
+                statements.push(Vec::new());
+                room = SHARES;
+            }
+            let (now, later) = agents.split_at(agents.len().min(room));
+            room -= now.len();
+            agents = later;
+            if let Some(statement) = statements.last_mut() {
+                statement.push(DirtyWindow { window: window.window, agents: now.to_vec() });
+            }
+        }
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_spread_over_statements_and_none_is_lost() {
+        let window = |window: u32, count: u64| DirtyWindow {
+            window,
+            agents: (0..count).map(|n| (format!("agent-{n}"), n)).collect(),
+        };
+        let windows = [window(0, 1), window(10, 4500), window(20, 3), window(30, 0)];
+        let statements = in_statements(&windows.iter().collect::<Vec<_>>());
+        let sizes: Vec<usize> = statements.iter().map(|s| s.iter().map(|w| w.agents.len()).sum()).collect();
+        assert_eq!(sizes, [2000, 2000, 504]);
+        let mut all: Vec<(u32, String)> = statements
+            .iter()
+            .flatten()
+            .flat_map(|w| w.agents.iter().map(|(agent, _)| (w.window, agent.clone())))
+            .collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 4504);
     }
 }

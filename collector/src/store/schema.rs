@@ -100,6 +100,9 @@ fn tuning(family: &Family, columns: usize) -> Vec<(&'static str, String)> {
     ];
     if columns > MANY {
         tuning.push(("compress_per_column_in_compact_parts", "0".into()));
+        // A wide part is written through two buffers of this size a column: with the usual 1 MiB, five
+        // hundred columns would take a gibibyte.
+        tuning.push(("max_compress_block_size", "65536".into()));
     }
     tuning
 }

@@ -28,7 +28,11 @@ fn write(list: &Path, out: &Path, what: &str, answer: Answer) -> Result<(), Stri
     }
     let begin = Instant::now();
     let answer = answer(&text, &texts).map_err(|e| e.to_string())?;
-    eprintln!("{what}: {} lines in {:.1} ms", answer.lines().count() - 1, begin.elapsed().as_secs_f64() * 1e3);
+    eprintln!(
+        "{what}: {} lines in {:.1} ms",
+        answer.lines().count() - 1,
+        begin.elapsed().as_secs_f64() * 1e3
+    );
     std::fs::write(out, answer).map_err(|e| format!("can't write {}: {e}", out.display()))
 }
 

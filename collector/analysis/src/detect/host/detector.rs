@@ -265,8 +265,8 @@ impl Stored {
         let mut residual = None;
         if known {
             for i in 0..self.plain.len() {
-                let (apart, sigma) = (self.plain[i] - self.usual[i], self.scale.sigma(i));
-                self.views[1].apart[i] = if sigma > 0.0 { (apart / sigma).clamp(-CAP, CAP) } else { 0.0 };
+                let (apart, swing) = (self.plain[i] - self.usual[i], self.scale.swing(i));
+                self.views[1].apart[i] = if swing > 0.0 { (apart / swing).clamp(-CAP, CAP) } else { 0.0 };
             }
             let surprise = self.views[1].surprise();
             if surprise > UNUSUAL && !self.adopting {

@@ -8,12 +8,18 @@ use super::numbers::Numbers;
 const FAR: f64 = 6.0;
 /// From mean absolute to standard deviation, for a normal distribution: √(π/2).
 const TO_SIGMA: f64 = 1.253_314_137_3;
+/// A steady wave's standard deviation is about this share of its largest distance from the middle.
+const PEAK_SHARE: f64 = 0.4;
+/// But one wild value must not hide a feature: the swing is at most this many standard deviations.
+const LARGEST_SWING: f64 = 3.0;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Scale {
     level: Numbers<f64>,
     deviation: Numbers<f64>,
     variance: Numbers<f64>,
+    /// Largest distance from the level, slowly shrinking.
+    peak: Numbers<f64>,
     rows: Numbers<f64>,
     floor: f64,
 }
@@ -21,11 +27,11 @@ pub(super) struct Scale {
 impl Scale {
     pub fn new(features: usize, floor: f64) -> Self {
         let zeros = || Numbers::of(0.0, features);
-        Self { level: zeros(), deviation: zeros(), variance: zeros(), rows: zeros(), floor }
+        Self { level: zeros(), deviation: zeros(), variance: zeros(), peak: zeros(), rows: zeros(), floor }
     }
 
     pub fn bytes(&self) -> usize {
-        4 * self.level.bytes()
+        5 * self.level.bytes()
     }
 
     /// `value` in usual deviations from its level.
@@ -47,13 +53,15 @@ impl Scale {
         self.level[feature] + scaled * self.unit(feature)
     }
 
-    /// Standard deviation in the long run; 0 for a feature that never moved.
-    pub fn sigma(&self, feature: usize) -> f64 {
-        self.variance[feature].sqrt()
+    /// A long-run measure of how far the feature swings: its standard deviation, and more for one that
+    /// mostly rests and seldom jumps; 0 for a feature that never moved.
+    pub fn swing(&self, feature: usize) -> f64 {
+        let sigma = self.variance[feature].sqrt();
+        (self.peak[feature] * PEAK_SHARE).clamp(sigma, sigma * LARGEST_SWING)
     }
 
     fn unit(&self, feature: usize) -> f64 {
-        self.deviation[feature] * TO_SIGMA + self.floor * self.sigma(feature)
+        self.deviation[feature] * TO_SIGMA + self.floor * self.swing(feature)
     }
 
     /// Learns a value at `rate`.
@@ -66,6 +74,7 @@ impl Scale {
         let rate = weight * rate.max(1.0 / self.rows[feature]);
         let apart = value - self.level[feature];
         self.level[feature] += rate * apart;
+        self.peak[feature] = (self.peak[feature] * (1.0 - rate)).max(apart.abs());
         let rest = value - self.level[feature];
         self.deviation[feature] += rate * (rest.abs() - self.deviation[feature]);
         self.variance[feature] += rate * (apart * rest - self.variance[feature]);
