@@ -94,6 +94,13 @@ impl Normal {
         self.right.iter_mut().zip(&other.right).for_each(|(a, b)| *a += b);
     }
 
+    /// Sum of squares of term `at` around its mean, when term 0 is the constant.
+    #[must_use]
+    pub fn scatter(&self, at: usize) -> f64 {
+        let (count, sum) = (self.gram[0], self.gram[at * self.size]);
+        (self.gram[at * self.size + at] - sum * sum / count.max(1e-300)).max(0.0)
+    }
+
     /// How much of the sum of squares of the targets these coefficients explain: `2b'X'y - b'X'Xb`.
     #[must_use]
     pub fn explained(&self, solution: &[f64]) -> f64 {

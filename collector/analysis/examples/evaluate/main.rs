@@ -3,6 +3,7 @@
 //!
 //! `evaluate nab|hosts|forecast|failure --data DIR --out PATH [more]`
 
+mod failure;
 mod forecast;
 mod hosts;
 mod nab;
@@ -44,6 +45,7 @@ fn run() -> Result<(), String> {
         "nab" => nab::run(&arguments),
         "hosts" => hosts::run(&arguments),
         "forecast" => forecast::run(&arguments),
+        "failure" => failure::run(&arguments),
         other => Err(format!("there is no evaluation called «{other}»: say nab, hosts, forecast or failure")),
     }
 }
