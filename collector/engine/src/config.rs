@@ -51,7 +51,7 @@ fn server_xml(settings: &ServeSettings, users: &Path) -> String {
     <compiled_expression_cache_size>16777216</compiled_expression_cache_size>
     <memory_worker_period_ms>1000</memory_worker_period_ms>
     <!-- Threads: few, for a small host. -->
-    <background_pool_size>2</background_pool_size>
+    <background_pool_size>{merges}</background_pool_size>
     <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
     <background_schedule_pool_size>2</background_schedule_pool_size>
     <background_common_pool_size>2</background_common_pool_size>
@@ -69,6 +69,9 @@ fn server_xml(settings: &ServeSettings, users: &Path) -> String {
         <merge_selector_algorithm>Trivial</merge_selector_algorithm>
         <!-- A compact part is two files, a wide one two for each of fifty columns. -->
         <min_bytes_for_wide_part>67108864</min_bytes_for_wide_part>
+        <!-- A merge holds a buffer for each column of each part, and while a long one runs on a small host
+             the short ones wait: some minutes are the most. -->
+        <max_bytes_to_merge_at_max_space_in_pool>268435456</max_bytes_to_merge_at_max_space_in_pool>
         <!-- Nobody joins here, and statistics of every column cost more than they save. -->
         <auto_statistics_types></auto_statistics_types>
         <!-- A merged part's sources are kept this many seconds, in case the machine goes down before the
@@ -82,7 +85,13 @@ fn server_xml(settings: &ServeSettings, users: &Path) -> String {
 ",
         users = escape(&users.display().to_string()),
         memory = settings.max_memory_bytes,
+        merges = merges(std::thread::available_parallelism().map_or(1, usize::from)),
     )
+}
+
+/// Merges that run at the same time: half the cores, and no more than the memory is meant for.
+fn merges(cores: usize) -> usize {
+    (cores / 2).clamp(1, 4)
 }
 
 fn users_xml(settings: &ServeSettings) -> String {

@@ -21,8 +21,10 @@ use crate::handoff::{Intent, LedgerRow, LedgerStatus, Piece};
 use crate::store::{Assembled, Assembler, PartialWindows, StoreError};
 use crate::telemetry::Telemetry;
 
-/// Inserts that run at the same time.
+/// Inserts that run at the same time, and how many bytes they may be together unless one alone is
+/// larger: each byte is in memory here and several times in the engine.
 const PARALLEL_INSERTS: usize = 2;
+const PARALLEL_BYTES: usize = 12 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -64,13 +66,14 @@ pub(super) struct Committer {
     assembler: Assembler,
     scratch: Scratch,
     running: JoinSet<Result<Piece, PipelineError>>,
+    running_bytes: usize,
 }
 
 impl Committer {
     pub(super) fn new(context: Arc<Writer>) -> Self {
         let catalogue: &'static Catalogue = context.catalogue;
         let assembler = Assembler::new(catalogue);
-        Self { context, assembler, scratch: Scratch::default(), running: JoinSet::new() }
+        Self { context, assembler, scratch: Scratch::default(), running: JoinSet::new(), running_bytes: 0 }
     }
 
     /// Writes one batch.
@@ -96,7 +99,7 @@ impl Committer {
         for piece in pieces {
             self.insert(&intent, piece).await?;
         }
-        while self.running.join_next().await.transpose().map_err(failed)?.transpose()?.is_some() {}
+        while self.settle_one().await? {}
         let ledger = ledger_of(&intent, &refused, batch.take_ledger());
         if !ledger.is_empty() {
             let token = intent.token("ledger", 0);
@@ -108,13 +111,24 @@ impl Committer {
         Ok(Committed { number: intent.number, ledger, windows, batch, refused })
     }
 
-    /// Starts an insert; waits for an earlier one when enough are running.
+    /// Waits for an insert; false when none is running.
+    async fn settle_one(&mut self) -> Result<bool, PipelineError> {
+        let Some(done) = self.running.join_next().await else { return Ok(false) };
+        let piece = done.map_err(failed)??;
+        self.running_bytes -= size_of_piece(&piece);
+        self.assembler.recycle(piece);
+        Ok(true)
+    }
+
+    /// Starts an insert; waits for earlier ones when enough are running.
     async fn insert(&mut self, intent: &Intent, piece: Piece) -> Result<(), PipelineError> {
-        if self.running.len() >= PARALLEL_INSERTS {
-            if let Some(done) = self.running.join_next().await {
-                self.assembler.recycle(done.map_err(failed)??);
-            }
+        let bytes = size_of_piece(&piece);
+        while self.running.len() >= PARALLEL_INSERTS
+            || (!self.running.is_empty() && self.running_bytes + bytes > PARALLEL_BYTES)
+        {
+            self.settle_one().await?;
         }
+        self.running_bytes += bytes;
         let token = intent.token(&piece.table, piece.part);
         let context = Arc::clone(&self.context);
         self.running.spawn(async move {
@@ -126,6 +140,10 @@ impl Committer {
         });
         Ok(())
     }
+}
+
+fn size_of_piece(piece: &Piece) -> usize {
+    piece.body.iter().map(bytes::Bytes::len).sum()
 }
 
 /// A task of ours that panicked or was stopped.

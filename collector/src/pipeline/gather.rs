@@ -18,8 +18,8 @@ const DAMAGED_COPIES: u32 = 3;
 /// acknowledged, and two batches are in hand at a time.
 const MAX_FRAMES: usize = 3500;
 const MAX_BYTES: usize = 48 << 20;
-/// A table's block is closed at this many rows: some 20 MB of the widest busy table.
-const CUT_ROWS: u32 = 65_536;
+/// A table's block is closed at this many rows: some 10 MB of the widest busy table.
+const CUT_ROWS: u32 = 32_768;
 
 /// What has been gathered and not yet sealed.
 #[derive(Default)]

@@ -31,8 +31,15 @@ const WINDOWS_AT_ONCE: usize = 60;
 /// How far back the frequent look goes, and the rare one (every 10th, and the first).
 const NEAR_SECONDS: u32 = 3 * 3600;
 const FAR_SECONDS: u32 = 48 * 3600;
+/// An agent this far past a window's end will hardly add to it, however little time has gone by: it
+/// sends what it had to keep.
+const FAR_PAST_SECONDS: u32 = 20;
+/// Windows are written early when what waits takes this much memory: agents are catching up.
+const MOST_BYTES: usize = 24 << 20;
+/// A block of roll-ups is closed at this many rows; each has four columns a metric.
+const CUT_ROWS: usize = 8192;
 /// Batches that may wait to be reduced.
-const QUEUE: usize = 8;
+const QUEUE: usize = 2;
 
 /// A committed batch's partial windows.
 pub(super) struct Update {
@@ -89,7 +96,10 @@ impl Windows {
         loop {
             let outcome = tokio::select! {
                 update = updates.recv() => match update {
-                    Some(update) => { self.absorb(update); Ok(()) }
+                    Some(update) => {
+                        self.absorb(update);
+                        if self.bytes() > MOST_BYTES { self.flush().await } else { Ok(()) }
+                    }
                     None => return,
                 },
                 _ = flush.tick() => self.flush().await,
@@ -123,6 +133,15 @@ impl Windows {
         }
     }
 
+    /// Memory of the windows that wait, about.
+    fn bytes(&self) -> usize {
+        let own = |(share, _): &(Share, Instant)| match share {
+            Share::Own(window) => window.bytes(),
+            Share::Select(_) => 0,
+        };
+        self.shares.values().map(own).sum()
+    }
+
     fn next_version(&mut self) -> u64 {
         self.version = (now_us() as u64).max(self.version + 1);
         self.version
@@ -135,9 +154,10 @@ impl Windows {
             .shares
             .iter()
             .filter(|((window, agent), (_, touched))| {
-                let passed = self.newest.get(agent).is_none_or(|newest| newest > window);
+                let newest = self.newest.get(agent).copied().unwrap_or(u32::MAX);
                 let waits = now.duration_since(*touched);
-                (passed && waits >= SETTLED) || waits >= IDLE
+                let far_past = newest.saturating_sub(*window) >= FAR_PAST_SECONDS;
+                far_past || (newest > *window && waits >= SETTLED) || waits >= IDLE
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -161,23 +181,27 @@ impl Windows {
         self.select(Level::TenSeconds, select).await
     }
 
-    /// Writes windows from the reductions in memory: one block a family.
+    /// Writes windows from the reductions in memory: one block a family, or a few.
     async fn write(&mut self, mut own: Vec<(String, u32, AgentWindow)>) -> Result<(), PipelineError> {
         own.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         let version = self.next_version();
         for (index, family) in self.context.catalogue.families.iter().enumerate() {
             let mut block = NativeBlock::new(&rollup_columns(family));
-            let mut rows = 0;
-            for (agent, window, share) in &own {
+            let (mut rows, mut part) = (0, 0);
+            for (at, (agent, window, share)) in own.iter().enumerate() {
                 rows += share.write(index, family, agent, *window, version, &mut block);
+                let last = at + 1 == own.len();
+                if rows == 0 || (rows < CUT_ROWS && !last) {
+                    continue;
+                }
+                let table = format!("{}_{}", family.name, Level::TenSeconds.name());
+                let token = format!("{table}:{}:{version}:{part}", self.partition);
+                let body = block.finish();
+                let store = &self.context.store;
+                retry(&self.context, &table, || store.insert_block(&table, &body, &token)).await?;
+                block.recycle(body);
+                (rows, part) = (0, part + 1);
             }
-            if rows == 0 {
-                continue;
-            }
-            let table = format!("{}_{}", family.name, Level::TenSeconds.name());
-            let token = format!("{table}:{}:{version}", self.partition);
-            let body = block.finish();
-            retry(&self.context, &table, || self.context.store.insert_block(&table, &body, &token)).await?;
         }
         let mut log: BTreeMap<u32, Vec<(String, u64)>> = BTreeMap::new();
         Telemetry::add(&self.context.telemetry.counters.windows_reduced, own.len() as u64);

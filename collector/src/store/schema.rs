@@ -93,16 +93,18 @@ fn tuning(family: &Family, columns: usize) -> Vec<(&'static str, String)> {
     let mut tuning: Vec<(&'static str, String)> = vec![
         ("default_compression_codec", value_codec(family).into()),
         ("auto_statistics_types", "''".into()),
-        ("merge_selector_base", "10".into()),
+        // How many parts of one level make one of the next; a merge of many columns holds a buffer for
+        // each of them in each of its parts.
+        ("merge_selector_base", if columns > MANY { "10" } else { "20" }.into()),
+        // A wide part is written through two buffers of this size a column: with the usual 1 MiB, five
+        // hundred columns would take a gibibyte.
+        ("max_compress_block_size", "65536".into()),
         ("ratio_of_defaults_for_sparse_serialization", "1".into()),
         ("write_marks_for_substreams_in_compact_parts", "0".into()),
         ("min_bytes_for_wide_part", (columns * BYTES_PER_COLUMN).max(10 << 20).to_string()),
     ];
     if columns > MANY {
         tuning.push(("compress_per_column_in_compact_parts", "0".into()));
-        // A wide part is written through two buffers of this size a column: with the usual 1 MiB, five
-        // hundred columns would take a gibibyte.
-        tuning.push(("max_compress_block_size", "65536".into()));
     }
     tuning
 }

@@ -108,6 +108,13 @@ impl AgentWindow {
         }
     }
 
+    /// Memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        const KEY: usize = 200;
+        let of = |w: &FamilyWindow| w.cells.capacity() * size_of::<Cell>() + w.slots.len() * KEY;
+        self.families.values().map(of).sum()
+    }
+
     /// Appends the window's rows of one family to a block with the columns of
     /// [`super::rollup_columns`]; gives how many.
     pub fn write(

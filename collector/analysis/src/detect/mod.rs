@@ -1,4 +1,5 @@
 //! Anomaly detection: one series at a time, and one host's features together.
 
+pub mod correlate;
 pub mod host;
 pub mod series;

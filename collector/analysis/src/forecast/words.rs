@@ -6,24 +6,26 @@ pub fn duration_words(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "an unknown time".to_owned();
     }
-    let (minute, hour, day) = (60.0, 3600.0, 86_400.0);
-    if seconds < 1.5 * minute {
+    let minutes = (seconds / 60.0).round();
+    if seconds < 90.0 {
         return format!("{seconds:.0} s");
     }
-    if seconds < hour {
-        return format!("{:.0} min", seconds / minute);
+    if minutes < 60.0 {
+        return format!("{minutes} min");
     }
-    if seconds < 2.0 * day {
-        let minutes = (seconds / minute).round();
-        let (hours, rest) = ((minutes / 60.0).floor(), minutes % 60.0);
-        // From ten hours on, minutes claim more than a forecast knows.
-        return if rest == 0.0 { format!("{hours} h") } else { format!("{hours} h {rest} min") };
+    if minutes < 2.0 * 24.0 * 60.0 {
+        return two((minutes / 60.0).floor(), "h", minutes % 60.0, "min");
     }
-    let hours = (seconds / hour).round();
-    let (days, rest) = ((hours / 24.0).floor(), hours % 24.0);
-    if rest == 0.0 || days >= 10.0 {
-        format!("{days} d")
+    let hours = (minutes / 60.0).round();
+    let days = (hours / 24.0).floor();
+    // From ten days on, hours claim more than a forecast knows.
+    two(days, "d", if days >= 10.0 { 0.0 } else { hours % 24.0 }, "h")
+}
+
+fn two(large: f64, unit: &str, small: f64, small_unit: &str) -> String {
+    if small == 0.0 {
+        format!("{large} {unit}")
     } else {
-        format!("{days} d {rest} h")
+        format!("{large} {unit} {small} {small_unit}")
     }
 }

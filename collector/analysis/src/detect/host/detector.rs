@@ -293,7 +293,7 @@ impl Stored {
     /// One score of the parts.
     fn conclude(&mut self, views: [Option<f64>; PARTS], pace: Pace) -> HostVerdict {
         let c = &self.config;
-        let (mut sum, mut count) = (0.0, 0);
+        let (mut sum, mut all) = (0.0, 0.0);
         let mut verdict = HostVerdict::none();
         for (i, view) in views.iter().enumerate() {
             let Some(view) = view else { continue };
@@ -302,13 +302,13 @@ impl Stored {
             let excess = (measured - f64::from(c.quiet)).max(0.0);
             let part = self.parts[i].get_or_insert(0.0);
             *part += f64::from(c.smooth) * (excess - *part);
-            sum += *part;
-            count += 1;
+            sum += c.weights[i] * *part;
+            all += c.weights[i];
         }
-        if self.rows < c.warm_rows || count == 0 {
+        if self.rows < c.warm_rows || all <= 0.0 {
             return verdict;
         }
-        let oddness = sum / f64::from(count);
+        let oddness = sum / all;
         verdict.score = (oddness / (oddness + f64::from(c.alarm))) as f32;
         verdict.tail = self.tail.measure(oddness);
         verdict.severity = (verdict.score >= 0.5).then(|| severity(verdict.tail));
@@ -319,7 +319,7 @@ impl Stored {
     /// The features with the largest shares, each view's shares weighted with what the view adds to the
     /// score; the forest looks at forecast errors, so its part goes to them.
     fn attribute(&self) -> [Option<Attribution>; NAMED] {
-        let part = |i: usize| self.parts[i].unwrap_or(0.0);
+        let part = |i: usize| self.config.weights[i] * self.parts[i].unwrap_or(0.0);
         let parts = [part(0) + part(1), part(2)];
         let odd = |view: usize| self.views[view].odd.iter().sum::<f64>().max(1e-9);
         let all = (parts[0] + parts[1]).max(1e-9);

@@ -14,6 +14,8 @@ use super::numbers::Numbers;
 const SPECTRAL: f64 = 0.9;
 const LEAK: f32 = 0.5;
 const INPUT: f64 = 0.5;
+/// Keeps the matrix positive where states are nearly tied to each other, against rounding.
+const LEAST_VARIANCE: f64 = 1e-4;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Echo {
@@ -51,9 +53,7 @@ impl Echo {
             wide: Numbers::of(0.0, length),
             stretch: Numbers::of(1.0, length),
         };
-        for i in 0..length {
-            new.inverse[i * length + i] = 1.0;
-        }
+        new.start_anew();
         new.state[length - 1] = 1.0;
         new.weave();
         new
@@ -96,7 +96,13 @@ impl Echo {
             *gain = dot(row, &self.wide);
         }
         let keep = 1.0 - rate;
-        let scale = 1.0 / (keep / weight.max(1e-6) + dot(&self.gain, &self.wide));
+        let spread = dot(&self.gain, &self.wide);
+        if !spread.is_finite() || spread < 0.0 {
+            // Rounding has spoilt the matrix: no direction of it can be trusted. The readout stays.
+            self.start_anew();
+            return;
+        }
+        let scale = 1.0 / (keep / weight.max(1e-6) + spread);
         for (row, error) in self.readout.chunks_exact_mut(length).zip(errors) {
             let step = error * scale;
             for (w, gain) in row.iter_mut().zip(self.gain.iter()) {
@@ -108,10 +114,20 @@ impl Echo {
             *stretch = if self.inverse[i * length + i] < 1.0 { forget } else { 1.0 };
         }
         for (i, row) in self.inverse.chunks_exact_mut(length).enumerate() {
-            let (own, times) = (self.gain[i] * scale, self.stretch[i]);
+            // Products in an order that gives both triangles the same bits: the matrix stays symmetric.
+            let (own, times) = (self.gain[i], self.stretch[i]);
             for ((p, gain), stretch) in row.iter_mut().zip(self.gain.iter()).zip(self.stretch.iter()) {
-                *p = (*p - own * gain) * (times * stretch);
+                *p = (*p - own * gain * scale) * (times * stretch);
             }
+            row[i] += rate * LEAST_VARIANCE;
+        }
+    }
+
+    fn start_anew(&mut self) {
+        let length = self.wide.len();
+        self.inverse.fill(0.0);
+        for i in 0..length {
+            self.inverse[i * length + i] = 1.0;
         }
     }
 

@@ -206,7 +206,7 @@ mod tests {
         }
         let usual = forest.oddness(&[0.1, -0.2, 0.0, 0.3]).unwrap();
         let apart = forest.oddness(&[6.0, -6.0, 6.0, 0.0]).unwrap();
-        assert!(usual < 0.5 && apart > 0.65, "{usual} {apart}");
+        assert!(usual < 0.5 && apart > usual + 0.15, "{usual} {apart}");
     }
 
     #[test]

@@ -62,9 +62,10 @@ impl Tail {
     /// The tail probability of `value` ≥ 0 among the rows before, then learned. Never below half a row
     /// in all that was seen: rarer than that cannot be known.
     pub fn measure(&mut self, value: f64) -> f64 {
-        let bin = ((value.max(0.0) + 1.0).ln() * 64.0) as usize;
-        let bin = bin.min(Self::BINS - 1);
-        let above: f32 = self.counts[bin..].iter().sum();
+        let place = ((value.max(0.0) + 1.0).ln() * 64.0).min(Self::BINS as f64 - 1.0);
+        let bin = place as usize;
+        let own = self.counts[bin] * (1.0 - place.fract() as f32);
+        let above: f32 = self.counts[bin + 1..].iter().sum::<f32>() + own;
         let tail = (above + 0.5) / (self.total + 1.0);
         self.counts[bin] += 1.0;
         self.total += 1.0;

@@ -50,15 +50,18 @@ impl Rarity {
         let place = (surprise / WIDTH).clamp(0.0, 1e6);
         let total = f32::from(self.seen) + 1.0;
         let (edge, above, excess) = self.edge();
-        let (share, far) = if place <= edge {
-            let bin = place as usize;
-            let within = f32::from(self.counts[bin]) * (bin as f32 + 1.0 - place);
-            let beyond: f32 = self.counts[bin + 1..].iter().map(|count| f32::from(*count)).sum();
-            ((within + beyond + 1.0) / total, 0.0)
+        let extrapolated = if place <= edge || edge == 0.0 {
+            // Between the edges of a bin as an exponential too. Where nearly all of the past was no surprise
+            // at all, nothing is known of the tail, and a first surprise is one in so many points, no more.
+            let bin = (place as usize).min(BINS - 1);
+            let beyond: u32 = self.counts[bin + 1..].iter().map(|count| u32::from(*count)).sum();
+            let (lower, upper) = ((beyond + u32::from(self.counts[bin]) + 1) as f32, (beyond + 1) as f32);
+            let within = (place - bin as f32).min(1.0);
+            total.log10() - lower.log10() * (1.0 - within) - upper.log10() * within
         } else {
-            ((above + 1.0) / total, (place - edge) / excess * std::f32::consts::LOG10_E)
+            total.log10() - (above + 1.0).log10() + (place - edge) / excess * std::f32::consts::LOG10_E
         };
-        let extrapolated = far - share.min(1.0).log10();
+        let extrapolated = extrapolated.max(0.0);
         Tail { extrapolated, claimed: 10f64.powf(-f64::from(extrapolated)).max(1.0 / f64::from(total)) }
     }
 
