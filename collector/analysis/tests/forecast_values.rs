@@ -38,7 +38,7 @@ fn series(rows: usize, seed: u64) -> Vec<f64> {
 const SEASONS: [usize; 2] = [24, 168];
 
 fn run(history: &[f64]) -> Forecast {
-    forecast(history, &SEASONS, 24, 0.8).unwrap()
+    forecast(history, &SEASONS, 24, 0.8).expect("the history is long enough")
 }
 
 #[test]
@@ -61,12 +61,12 @@ fn the_season_is_found_and_the_interval_holds_what_it_says() {
         let ahead = run(history);
         for (step, value) in came.iter().enumerate() {
             all += 1;
-            inside += usize::from(ahead.low[step] <= *value && *value <= ahead.high[step]);
+            inside += i32::from(ahead.low[step] <= *value && *value <= ahead.high[step]);
             error += (ahead.mean[step] - value).abs();
             naive += (history[history.len() - 24 + step] - value).abs();
         }
     }
-    let share = inside as f64 / all as f64;
+    let share = f64::from(inside) / f64::from(all);
     assert!((0.70..=0.90).contains(&share), "an 80 % interval holds {share}");
     assert!(error < 0.9 * naive, "error {error} against {naive} of the seasonal naive method");
 }

@@ -105,11 +105,11 @@ fn a_prediction_knows_only_the_rows_before_it() {
 #[test]
 fn models_and_states_survive_being_written_down() {
     let model = train(&components(12, 1, true), settings()).unwrap();
-    for row in &rows[..30] {
-        let _ = model.predict(&mut state, row);
-    }
+    let rows = &components(1, 9, true).units[0].rows;
     let mut state = model.start();
-    rows[..30].iter().for_each(|row| drop(model.predict(&mut state, row)));
+    for row in &rows[..30] {
+        model.predict(&mut state, row);
+    }
     let again: Model = serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();
     let mut same = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
     let (one, two) = (model.predict(&mut state, &rows[30]), again.predict(&mut same, &rows[30]));
