@@ -53,7 +53,7 @@ fn another_unit_and_another_zero_hardly_move_a_score() {
             |scores: &[f64]| -> Vec<usize> { (0..scores.len()).filter(|row| scores[*row] >= 0.5).collect() };
         let mean: f64 =
             plain.iter().zip(&moved).map(|(a, b)| (a - b).abs()).sum::<f64>() / plain.len() as f64;
-        assert!(mean < 0.002, "{kind:?}: scores move by {mean}");
+        assert!(mean < 0.005, "{kind:?}: scores move by {mean}");
         assert_eq!(alarms(&plain), alarms(&moved), "{kind:?}");
     }
 }

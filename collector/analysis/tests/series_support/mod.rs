@@ -1,5 +1,8 @@
 //! Generated series for the tests of the per-series detector: each kind of noise that hosts make.
 
+// Each test file takes what it needs.
+#![allow(dead_code)]
+
 /// A small generator (xorshift64*), so that a test's series is the same everywhere.
 pub struct Random(u64);
 

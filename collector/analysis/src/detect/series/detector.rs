@@ -7,6 +7,7 @@ use super::moments::{standardised, Mean};
 use super::rarity::Rarity;
 use super::reason::{reason, VIEWS};
 use super::shape::Steps;
+use super::still::Stillness;
 use super::tail::{OneSided, TwoSided};
 use super::verdict::{Reason, Severity, Verdict};
 use super::week::{Usual, Week};
@@ -58,6 +59,7 @@ pub struct SeriesDetector {
     of_week: Residual,
     of_day: Residual,
     steps: Steps,
+    still: Stillness,
     tails: Tails,
 }
 
@@ -112,6 +114,8 @@ pub(super) struct Point {
     pub(super) moves_now: f32,
     pub(super) moves_usual: f32,
     pub(super) z: Views,
+    /// Rarity of standing still, powers of ten.
+    pub(super) still: f32,
 }
 
 impl SeriesDetector {
@@ -136,6 +140,7 @@ impl SeriesDetector {
             of_week: Residual::default(),
             of_day: Residual::default(),
             steps: Steps::default(),
+            still: Stillness::default(),
             tails: Tails::default(),
         }
     }
@@ -194,39 +199,41 @@ impl SeriesDetector {
         let seasonal = |residual: &mut Residual, usual: Option<f32>, smoothing: f32| {
             usual.map_or(0.0, |usual| residual.push(value - usual, smoothing, config.season_spread_points))
         };
+        let (moves, still) = self.moves(value, config);
         let z = Views {
             week: seasonal(&mut self.of_week, usual.of_week, config.week_points),
             day: seasonal(&mut self.of_day, usual.of_day, config.day_points),
             level: out(short - level),
-            moves: self.moves(value, config),
+            moves,
             shape: self.steps.push(out(value - level)),
         };
         let origin = f64::from_bits(self.origin);
         let moves_now = self.moves_short.0;
-        Point { origin, value, usual, level, variance, short, middle, moves_now, moves_usual, z }
+        Point { origin, value, usual, level, variance, short, middle, moves_now, moves_usual, z, still }
     }
 
-    /// Twice the logarithm of the last moves' mean against the usual move.
-    fn moves(&mut self, value: f32, config: &SeriesConfig) -> f32 {
-        let Some(previous) = self.previous.replace(value) else { return 0.0 };
+    /// Twice the logarithm of the last moves' mean against the usual move, and the rarity of standing still.
+    fn moves(&mut self, value: f32, config: &SeriesConfig) -> (f32, f32) {
+        let Some(previous) = self.previous.replace(value) else { return (0.0, 0.0) };
         let size = (value - previous).abs();
         self.moves = (self.moves + 1).min(COUNT_MAX);
         let count = self.moves as f32;
         let now = self.moves_short.push(size, count, config.moves_short_points);
         let usual = self.moves_long.0;
         self.moves_long.push(size, count, config.moves_long_points);
-        match (now > 0.0, usual > 0.0) {
+        let ratio = match (now > 0.0, usual > 0.0) {
             (false, false) => 0.0,
             (true, false) if count > 1.0 => 2.0 * MOVES_LN_MAX,
             (true, false) => 0.0,
             _ => 2.0 * (now / usual + STILL).ln().clamp(-MOVES_LN_MAX, MOVES_LN_MAX),
-        }
+        };
+        (ratio, self.still.push(size > 0.0, count, config.level_points))
     }
 
     /// Ranks the statistics in their past, adds them up, and decides.
     fn judge(&mut self, at_us: i64, point: &Point, config: &SeriesConfig) -> Verdict {
         let rarities = self.tails.rank(&point.z, config, &mut self.random);
-        let evidence: f32 = rarities.iter().sum();
+        let evidence = rarities.iter().sum::<f32>().max(point.still);
         let tail = self.tails.evidence.tail(evidence);
         self.tails.evidence.push(evidence, &mut self.random);
         let odd = evidence >= config.alarm_evidence && self.points > config.learning_points;

@@ -20,6 +20,7 @@ mod panel;
 mod rarity;
 mod reason;
 mod shape;
+mod still;
 mod tail;
 mod verdict;
 mod week;

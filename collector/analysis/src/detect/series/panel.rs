@@ -48,17 +48,19 @@ impl Default for PanelConfig {
     fn default() -> Self {
         Self {
             reports_a_day: 0.5,
-            start: 9.0,
+            start: 7.0,
             least: 6.0,
-            most: 14.0,
+            most: 12.0,
             step: 0.5,
-            learning_s: 900,
+            learning_s: 300,
             calm_s: 60.0,
             false_share: 0.1,
         }
     }
 }
 
+/// What is asked of a host with little past is this much less than both views at a record.
+const YOUNG_SLACK: f32 = 0.3;
 /// Surprise (-log10 of the tail) from which a series counts as surprised.
 const SURPRISED: f32 = 3.0;
 /// Bins of 0.25 powers of ten in which Benjamini and Hochberg's line is sought.
@@ -133,19 +135,26 @@ impl HostPanel {
         self.together.push(crowd, &mut self.random);
         let relief = config.step * config.reports_a_day * elapsed_s / DAY_S;
         self.needed = (self.needed - relief).max(config.least);
+        let needed = self.needed_now();
         let mut verdict = self.verdict(at_us, evidence, surprised, name_from(surprises, config.false_share));
         let calm_us = (config.calm_s * 1e6) as i64;
-        if verdict.troubled && evidence >= self.needed / 2.0 {
+        if verdict.troubled && evidence >= needed / 2.0 {
             self.troubled_until_us = at_us.saturating_add(calm_us);
         }
-        if !verdict.troubled && evidence >= self.needed && self.seconds > config.learning_s {
+        if !verdict.troubled && evidence >= needed && self.seconds > config.learning_s {
             verdict.reported = true;
             verdict.troubled = true;
-            verdict.severity = Some(Severity::of_share(evidence / self.needed));
+            verdict.severity = Some(Severity::of_share(evidence / needed));
             self.troubled_until_us = at_us.saturating_add(calm_us);
             self.needed = (self.needed + config.step).min(config.most);
         }
         verdict
+    }
+
+    /// A host of few seconds cannot bring the evidence of a long past: there it is enough that both views
+    /// are about as extreme as they have ever been, which by chance, in one second, neither often is.
+    fn needed_now(&self) -> f32 {
+        self.needed.min(2.0 * (self.seconds.max(1) as f32).log10() - YOUNG_SLACK)
     }
 
     fn verdict(&self, at_us: i64, evidence: f32, surprised: u32, name_from: f32) -> PanelVerdict {
@@ -153,7 +162,7 @@ impl HostPanel {
             reported: false,
             troubled: at_us <= self.troubled_until_us,
             evidence,
-            needed: self.needed,
+            needed: self.needed_now(),
             severity: None,
             surprised,
             name_from,

@@ -114,7 +114,7 @@ mod tests {
         for at in 0..20_000 {
             rarity.push(exponential(at), &mut random);
         }
-        for (surprise, factor) in [(1.0, 1.15), (2.0, 1.2), (3.0, 1.5), (4.0, 2.0), (5.0, 3.0)] {
+        for (surprise, factor) in [(1.0, 1.15), (2.0, 1.2), (3.0, 1.5), (4.0, 2.5), (5.0, 4.0)] {
             let claim = 10f32.powf(surprise - rarity.tail(surprise).extrapolated);
             assert!((1.0 / factor..factor).contains(&claim), "10^-{surprise}: {claim} of it");
         }

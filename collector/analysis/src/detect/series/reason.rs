@@ -44,6 +44,9 @@ fn spokesman(rarities: &[f32; 5]) -> View {
 pub(super) fn reason(rarities: &[f32; 5], point: &Point) -> Reason {
     let absolute = |relative: f32| point.origin + f64::from(relative);
     let (now, level) = (absolute(point.short), absolute(point.level));
+    if point.still > rarities.iter().sum() {
+        return Reason::FlatLine { value: absolute(point.value), usual_move: f64::from(point.moves_usual) };
+    }
     match spokesman(rarities) {
         View::Week => UsualAt { weekly: true }.words(point, point.usual.of_week, point.z.week),
         View::Day => UsualAt { weekly: false }.words(point, point.usual.of_day, point.z.day),
