@@ -24,8 +24,8 @@ pub struct HostConfig {
     pub smooth: f32,
     /// Quantile units above the middle from which a part's score counts at all.
     pub quiet: f32,
-    /// Weights of forecast error, forest and daily profile in the score.
-    pub weights: [f64; 3],
+    /// Weights of forecast error, forest, daily profile and single features in the score.
+    pub weights: [f64; 4],
     /// What the parts together must reach for score 0.5.
     pub alarm: f32,
     /// Memory of level and spread of the features.
@@ -57,14 +57,14 @@ impl Default for HostConfig {
         Self {
             seed: 1,
             neurons: 20,
-            trees: 50,
+            trees: 100,
             tree_rows: 128,
             kept_rows: 1024,
-            burst: 0.3,
+            burst: 0.25,
             smooth: 0.25,
             quiet: 0.5,
-            weights: [1.0; 3],
-            alarm: 0.5,
+            weights: [1.0, 1.0, 0.5, 0.5],
+            alarm: 0.45,
             scale_days: 7.0,
             forecast_days: 35.0,
             spread_days: 14.0,

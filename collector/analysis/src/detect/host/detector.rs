@@ -23,7 +23,7 @@ const LEAST: f64 = 0.1;
 /// As if only so many rows had been seen, once a new state is adopted.
 const ADOPTED_ROWS: u32 = 50;
 /// The parts of the score.
-const PARTS: usize = 3;
+const PARTS: usize = 4;
 
 /// Judges one host, row by row. Serialises with serde; a restored detector goes on bit for bit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -179,6 +179,7 @@ impl HostDetector {
             + lists.iter().map(|list| list.bytes()).sum::<usize>()
             + s.bursts.bytes()
             + s.tail.bytes()
+            + s.yards.iter().map(Yardstick::bytes).sum::<usize>()
     }
 
     /// Judges a row and learns from it. `at_us` is the time in microseconds since 1970, UTC; NaN is a
@@ -204,7 +205,8 @@ impl HostDetector {
         let (error, oddness) = s.judge_forecast(pace, weight);
         let residual = s.judge_profile(at_us, pace, weight);
         s.learn_scale(row, pace, weight);
-        let verdict = s.conclude([Some(error), oddness, residual], pace);
+        let single = Some(s.single(residual.is_some()));
+        let verdict = s.conclude([Some(error), oddness, residual, single], pace);
         s.rows = s.rows.saturating_add(1);
         s.watch_for_a_new_state(verdict.score, seconds);
         s.last = verdict;
@@ -246,7 +248,8 @@ impl Stored {
         for (burst, apart) in self.bursts.iter_mut().zip(self.views[0].apart.iter()) {
             *burst += c.burst * (apart.abs() as f32 - *burst);
         }
-        let oddness = self.forest.oddness(&self.bursts);
+        // Eight times, to the range of the other scores.
+        let oddness = self.forest.oddness(&self.bursts).map(|oddness| oddness * 8.0);
         self.forest.learn(&self.bursts, pace.seconds, weight);
         // The forecast in the features' own units, for the verdict.
         for (i, value) in self.forecast.iter_mut().enumerate() {
@@ -281,6 +284,22 @@ impl Stored {
         residual
     }
 
+    /// The oddest features by themselves, whatever the others do: the mean of the largest three.
+    fn single(&self, profile: bool) -> f64 {
+        let mut largest = [0.0f64; 3];
+        for i in 0..self.plain.len() {
+            let odd = |view: &View| ratio(view.apart[i], view.size[i]).min(CAP);
+            let mut odd =
+                if profile { odd(&self.views[0]).max(odd(&self.views[1])) } else { odd(&self.views[0]) };
+            for place in &mut largest {
+                if odd > *place {
+                    std::mem::swap(place, &mut odd);
+                }
+            }
+        }
+        (largest.iter().sum::<f64>() / 3.0).ln_1p()
+    }
+
     fn learn_scale(&mut self, row: &[f32], pace: Pace, weight: f64) {
         let rate = pace.rate(self.config.scale_days);
         for (i, value) in row.iter().enumerate() {
@@ -297,7 +316,7 @@ impl Stored {
         let mut verdict = HostVerdict::none();
         for (i, view) in views.iter().enumerate() {
             let Some(view) = view else { continue };
-            let measured = self.yards[i].measure(*view, pace, c.tail_days, 1.0);
+            let measured = self.yards[i].measure(*view, pace, c.tail_days);
             verdict.parts[i] = Some(measured as f32);
             let excess = (measured - f64::from(c.quiet)).max(0.0);
             let part = self.parts[i].get_or_insert(0.0);
@@ -320,7 +339,7 @@ impl Stored {
     /// score; the forest looks at forecast errors, so its part goes to them.
     fn attribute(&self) -> [Option<Attribution>; NAMED] {
         let part = |i: usize| self.config.weights[i] * self.parts[i].unwrap_or(0.0);
-        let parts = [part(0) + part(1), part(2)];
+        let parts = [part(0) + part(1) + part(3) / 2.0, part(2) + part(3) / 2.0];
         let odd = |view: usize| self.views[view].odd.iter().sum::<f64>().max(1e-9);
         let all = (parts[0] + parts[1]).max(1e-9);
         let weights = [parts[0] / all / odd(0), parts[1] / all / odd(1)];

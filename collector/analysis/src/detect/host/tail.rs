@@ -7,35 +7,67 @@ use super::numbers::Numbers;
 
 /// Puts scores of different parts on one scale: the running median is 0, the running 98 % quantile 1.
 ///
-/// Both follow by small steps up and down (stochastic approximation), so that one incident, however
-/// far, moves them by a bounded amount.
+/// At first the quantiles are read off a histogram of the newest quarter of the rows, because the first
+/// scores of a part that has learned nothing are far too high. Later both follow by small steps up and
+/// down (stochastic approximation), so that one incident, however far, moves them by a bounded amount.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Yardstick {
-    middle: Option<f64>,
+    middle: f64,
     upper: f64,
     rows: f64,
+    counts: Numbers<f32>,
+    weight: f32,
 }
 
 impl Yardstick {
     const UPPER: f64 = 0.98;
+    /// Rows read off the histogram.
+    const FIRST_ROWS: f64 = 4000.0;
+    /// The histogram's range, which holds every part's scores, and its bins.
+    const RANGE: f64 = 8.0;
+    const BINS: usize = 512;
+    /// Rows between two readings of the histogram.
+    const EVERY: f64 = 16.0;
 
     pub fn new() -> Self {
-        Self { middle: None, upper: 0.0, rows: 0.0 }
+        Self { middle: 0.0, upper: 0.0, rows: 0.0, counts: Numbers::of(0.0, Self::BINS), weight: 1.0 }
     }
 
-    /// `value` on the common scale, then learned.
-    pub fn measure(&mut self, value: f64, pace: Pace, days: f64, weight: f64) -> f64 {
-        let middle = *self.middle.get_or_insert_with(|| {
-            self.upper = value + 0.1;
-            value
-        });
-        let width = (self.upper - middle).max(1e-3);
-        let rate = pace.rate(days).max(1.0 / (self.rows / 4.0 + 2.0)) * width * weight;
+    pub fn bytes(&self) -> usize {
+        self.counts.bytes()
+    }
+
+    /// `value` (0 to 8) on the common scale, then learned.
+    pub fn measure(&mut self, value: f64, pace: Pace, days: f64) -> f64 {
+        let width = (self.upper - self.middle).max(1e-3);
+        let measured = if self.rows < Self::EVERY { 0.0 } else { (value - self.middle) / width };
+        let quarter = 1.0 / (self.rows / 4.0 + 2.0);
+        if self.rows < Self::FIRST_ROWS {
+            let bin = (value / Self::RANGE * Self::BINS as f64) as usize;
+            self.weight /= 1.0 - quarter as f32;
+            self.counts[bin.min(Self::BINS - 1)] += self.weight;
+            if self.rows % Self::EVERY == Self::EVERY - 1.0 {
+                self.middle = self.quantile(0.5);
+                self.upper = self.quantile(Self::UPPER);
+            }
+        } else {
+            let rate = pace.rate(days).max(quarter) * width;
+            self.middle += if value > self.middle { 0.5 * rate } else { -0.5 * rate };
+            self.upper += 2.0 * rate * if value > self.upper { Self::UPPER } else { Self::UPPER - 1.0 };
+        }
         self.rows += 1.0;
-        self.middle = Some(middle + if value > middle { 0.5 * rate } else { -0.5 * rate });
-        let up = if value > self.upper { Self::UPPER } else { Self::UPPER - 1.0 };
-        self.upper += 2.0 * rate * up;
-        (value - middle) / width
+        measured
+    }
+
+    fn quantile(&self, share: f64) -> f64 {
+        let mut left = share as f32 * self.counts.iter().sum::<f32>();
+        for (bin, count) in self.counts.iter().enumerate() {
+            if *count > 0.0 && left <= *count {
+                return (bin as f64 + f64::from(left / count)) * Self::RANGE / Self::BINS as f64;
+            }
+            left -= count;
+        }
+        Self::RANGE
     }
 }
 
@@ -92,8 +124,8 @@ mod tests {
         let (mut below, mut above) = (0, 0);
         for row in 0..20_000 {
             let pace = Pace { seconds: 300.0, rows: f64::from(row) };
-            let measured = yard.measure(dice.normal(), pace, 3.5, 1.0);
-            if row >= 10_000 {
+            let measured = yard.measure(4.0 + dice.normal() * 0.3 + 3.0 / (1.0 + f64::from(row)), pace, 3.5);
+            if row >= 2_000 && row < 12_000 {
                 below += u32::from(measured < 0.0);
                 above += u32::from(measured > 1.0);
             }

@@ -44,14 +44,14 @@ pub struct HostVerdict {
     /// The features that made it odd, the oddest first; `None` behind the last one.
     pub attribution: [Option<Attribution>; NAMED],
     /// What each part says on the common scale (0 the median, 1 the 98 % quantile): forecast error,
-    /// forest, daily profile; `None` while the part has not seen enough.
-    pub parts: [Option<f32>; 3],
+    /// forest, daily profile, single features; `None` while the part has not seen enough.
+    pub parts: [Option<f32>; 4],
 }
 
 impl HostVerdict {
     /// For a row that cannot be judged.
     pub(super) fn none() -> Self {
-        Self { score: 0.0, tail: 1.0, severity: None, attribution: [None; NAMED], parts: [None; 3] }
+        Self { score: 0.0, tail: 1.0, severity: None, attribution: [None; NAMED], parts: [None; 4] }
     }
 
     /// The named features, the oddest first.
