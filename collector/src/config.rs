@@ -123,7 +123,7 @@ impl RawConfig {
             let remedy = "write a number from 1 to 1024, the same as the agents'";
             return Err(ConfigError::Value { key: "ingest.partitions", value, remedy });
         }
-        let batch_samples = self.ingest.batch_samples.unwrap_or(24_000_000);
+        let batch_samples = self.ingest.batch_samples.unwrap_or(16_000_000);
         if !(100_000..=100_000_000).contains(&batch_samples) {
             let value = batch_samples.to_string();
             let remedy = "write a number from 100000 to 100000000";

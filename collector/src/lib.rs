@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod config;
+pub mod footprint;
 pub mod handoff;
 pub mod health;
 pub mod ingest;

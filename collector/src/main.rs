@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use fettle_collector::config::RawConfig;
-use fettle_collector::service;
+use fettle_collector::{footprint, service};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
 
@@ -87,6 +87,7 @@ impl RunArgs {
 }
 
 fn main() -> ExitCode {
+    footprint::tune_allocator();
     match command(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

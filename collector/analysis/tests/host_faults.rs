@@ -8,18 +8,18 @@ const LEARN: usize = 2500;
 const HOSTS: u64 = 6;
 const FAULTS: usize = 12;
 
-/// Faults of every kind in one to three features, a day apart.
+/// Faults of every kind in one to four features, a day apart.
 fn plan(seed: u64) -> Vec<Injection> {
     let mut chance = Chance::new(seed + 100);
     (0..FAULTS)
         .map(|n| {
-            let count = 1 + chance.below(3);
+            let count = 1 + chance.below(4);
             let features = (0..count).map(|_| 3 + chance.below(FEATURES - 3)).collect();
             let fault = match n % 4 {
-                0 => Fault::Step(2.0),
-                1 => Fault::Step(-1.5),
-                2 => Fault::Restless(1.5),
-                _ => Fault::Stuck,
+                0 => Fault::Step(3.0),
+                1 => Fault::Step(-2.0),
+                2 => Fault::Restless(2.0),
+                _ => Fault::Dead,
             };
             Injection { begin: LEARN + n * 288, rows: 12, features, fault }
         })
@@ -37,7 +37,15 @@ fn faults_are_found_and_the_feature_is_named() {
         for fault in &faults {
             all += 1;
             let span = &verdicts[fault.begin..fault.begin + fault.rows];
-            let Some(alarm) = span.iter().find(|verdict| verdict.score >= 0.5) else { if std::env::var("V").is_ok() { println!("missed {fault:?} {:?}", span.iter().map(|v| (v.score, v.parts)).collect::<Vec<_>>()[11]); } continue };
+            let Some(alarm) = span.iter().find(|verdict| verdict.score >= 0.5) else {
+                if std::env::var("V").is_ok() {
+                    println!(
+                        "missed {fault:?} {:?}",
+                        span.iter().map(|v| (v.score, v.parts)).collect::<Vec<_>>()[11]
+                    );
+                }
+                continue;
+            };
             found += 1;
             assert!(alarm.severity.is_some());
             let named: Vec<usize> = alarm.named().map(|a| usize::from(a.feature)).collect();

@@ -39,7 +39,7 @@ const MOST_BYTES: usize = 24 << 20;
 /// A block of roll-ups is closed at this many rows; each has four columns a metric.
 const CUT_ROWS: usize = 8192;
 /// Batches that may wait to be reduced.
-const QUEUE: usize = 2;
+const QUEUE: usize = 1;
 
 /// A committed batch's partial windows.
 pub(super) struct Update {

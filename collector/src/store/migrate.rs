@@ -131,10 +131,14 @@ fn same_type(left: &str, right: &str) -> bool {
     letters(left) == letters(right)
 }
 
+/// Settings that a table has from its making and never changes.
+const UNCHANGEABLE: [&str; 1] = ["index_granularity_bytes"];
+
 fn changed_settings(table: &Table, engine: &str, place: &Place<'_>) -> Vec<String> {
     let mut changed: Vec<String> = table
         .settings(place)
         .into_iter()
+        .filter(|(name, _)| !UNCHANGEABLE.contains(name))
         .map(|(name, value)| format!("{name} = {value}"))
         .filter(|setting| !has_setting(engine, setting))
         .collect();

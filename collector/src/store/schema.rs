@@ -88,23 +88,29 @@ fn value_codec(family: &Family) -> &'static str {
 /// table of many columns packs them together in small parts, and stays in small parts longer, because
 /// a wide part has two files a column.
 fn tuning(family: &Family, columns: usize) -> Vec<(&'static str, String)> {
-    const MANY: usize = 100;
+    const MANY: usize = 50;
     const BYTES_PER_COLUMN: usize = 256 << 10;
     let mut tuning: Vec<(&'static str, String)> = vec![
         ("default_compression_codec", value_codec(family).into()),
         ("auto_statistics_types", "''".into()),
-        // How many parts of one level make one of the next; a merge of many columns holds a buffer for
-        // each of them in each of its parts.
-        ("merge_selector_base", if columns > MANY { "10" } else { "20" }.into()),
-        // A wide part is written through two buffers of this size a column: with the usual 1 MiB, five
-        // hundred columns would take a gibibyte.
-        ("max_compress_block_size", "65536".into()),
+        ("merge_selector_base", "10".into()),
         ("ratio_of_defaults_for_sparse_serialization", "1".into()),
         ("write_marks_for_substreams_in_compact_parts", "0".into()),
         ("min_bytes_for_wide_part", (columns * BYTES_PER_COLUMN).max(10 << 20).to_string()),
     ];
     if columns > MANY {
         tuning.push(("compress_per_column_in_compact_parts", "0".into()));
+        // A merge holds a granule of each of its ten parts; with the usual 8192 rows of two hundred
+        // columns that were 240 MB.
+        tuning.push(("merge_max_block_size", "1024".into()));
+        tuning.push(("index_granularity_bytes", "1048576".into()));
+        // A wide part is written through two buffers of each of these sizes a column, and two columns
+        // for a Nullable one: with the usual 1 MiB and 64 KiB, five hundred of them took a gibibyte.
+        tuning.push(("max_compress_block_size", "16384".into()));
+        tuning.push(("min_compress_block_size", "16384".into()));
+        tuning.push(("marks_compress_block_size", "8192".into()));
+    } else {
+        tuning.push(("max_compress_block_size", "65536".into()));
     }
     tuning
 }

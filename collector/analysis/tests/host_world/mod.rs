@@ -37,12 +37,12 @@ impl Chance {
     }
 }
 
-/// What is done to a feature, in its own usual swings.
+/// What is done to a feature; sizes in units in which it swings by 0.3 to 1 over the day, at a level of 3.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
     Step(f64),
     Restless(f64),
-    Stuck,
+    Dead,
 }
 
 /// A fault in some features from a row on, for some rows.
@@ -61,7 +61,6 @@ pub fn host(seed: u64, rows: usize, faults: &[Injection]) -> Vec<Row> {
     let levels: [f64; FEATURES] = std::array::from_fn(|_| 10.0f64.powf(4.0 * chance.share()));
     let mut own = [0.0; FEATURES];
     let mut load = 0.0;
-    let mut stuck: [Option<f32>; FEATURES] = [None; FEATURES];
     (0..rows)
         .map(|t| {
             let day = (t as f64 * SECONDS as f64 / 86_400.0 * std::f64::consts::TAU).sin();
@@ -73,19 +72,13 @@ pub fn host(seed: u64, rows: usize, faults: &[Injection]) -> Vec<Row> {
             });
             row[0] = 7.0;
             row[2] = row[1];
-            let before = stuck;
-            stuck = [None; FEATURES];
             for fault in faults.iter().filter(|fault| (fault.begin..fault.begin + fault.rows).contains(&t)) {
                 for feature in &fault.features {
                     let i = *feature;
                     match fault.fault {
                         Fault::Step(by) => row[i] += (levels[i] * by) as f32,
                         Fault::Restless(by) => row[i] += (levels[i] * by * chance.normal()) as f32,
-                        Fault::Stuck => {
-                            let value = before[i].unwrap_or(0.0);
-                            stuck[i] = Some(value);
-                            row[i] = value;
-                        }
+                        Fault::Dead => row[i] = 0.0,
                     }
                 }
             }

@@ -22,7 +22,7 @@ pub struct HostConfig {
     pub burst: f32,
     /// Weight of the newest row in the smoothing of each part's score.
     pub smooth: f32,
-    /// Quantile units above the middle from which a part's score counts at all.
+    /// Units of the common scale (0 median, 1 the 90 % quantile) from which a part's score counts at all.
     pub quiet: f32,
     /// Weights of forecast error, forest, daily profile and single features in the score.
     pub weights: [f64; 4],
@@ -62,9 +62,9 @@ impl Default for HostConfig {
             kept_rows: 1024,
             burst: 0.25,
             smooth: 0.25,
-            quiet: 0.5,
+            quiet: 2.0,
             weights: [1.0, 1.0, 0.5, 0.5],
-            alarm: 0.45,
+            alarm: 1.3,
             scale_days: 7.0,
             forecast_days: 35.0,
             spread_days: 14.0,

@@ -206,7 +206,7 @@ impl HostDetector {
         let residual = s.judge_profile(at_us, pace, weight);
         s.learn_scale(row, pace, weight);
         let single = Some(s.single(residual.is_some()));
-        let verdict = s.conclude([Some(error), oddness, residual, single], pace);
+        let verdict = s.conclude([Some(error), oddness, residual, single], pace, weight);
         s.rows = s.rows.saturating_add(1);
         s.watch_for_a_new_state(verdict.score, seconds);
         s.last = verdict;
@@ -310,13 +310,13 @@ impl Stored {
     }
 
     /// One score of the parts.
-    fn conclude(&mut self, views: [Option<f64>; PARTS], pace: Pace) -> HostVerdict {
+    fn conclude(&mut self, views: [Option<f64>; PARTS], pace: Pace, weight: f64) -> HostVerdict {
         let c = &self.config;
         let (mut sum, mut all) = (0.0, 0.0);
         let mut verdict = HostVerdict::none();
         for (i, view) in views.iter().enumerate() {
             let Some(view) = view else { continue };
-            let measured = self.yards[i].measure(*view, pace, c.tail_days);
+            let measured = self.yards[i].measure(*view, pace, c.tail_days, weight);
             verdict.parts[i] = Some(measured as f32);
             let excess = (measured - f64::from(c.quiet)).max(0.0);
             let part = self.parts[i].get_or_insert(0.0);

@@ -9,7 +9,7 @@
 //! - **profile** ([`profile`], [`spread`]): distance from what this time of day usually looks like sees a
 //!   state that lasts, and is blind to what is small against the difference between two days.
 //!
-//! Each view's score is put on one scale by its own past ([`tail`]): 0 the median, 1 the 98 % quantile.
+//! Each view's score is put on one scale by its own past ([`tail`]): 0 the median, 1 the 90 % quantile.
 //! What exceeds [`HostConfig::quiet`] is smoothed over a few rows; the mean of the views is the score.
 //! From an anomalous row little is learned; a state that stays anomalous for
 //! [`HostConfig::adopt_after_s`] is learned as the new usual.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Pace;
 use super::numbers::Numbers;
 
-/// Puts scores of different parts on one scale: the running median is 0, the running 98 % quantile 1.
+/// Puts scores of different parts on one scale: the running median is 0, the running 90 % quantile 1.
 ///
 /// At first the quantiles are read off a histogram of the newest quarter of the rows, because the first
 /// scores of a part that has learned nothing are far too high. Later both follow by small steps up and
@@ -20,7 +20,7 @@ pub(super) struct Yardstick {
 }
 
 impl Yardstick {
-    const UPPER: f64 = 0.98;
+    const UPPER: f64 = 0.9;
     /// Rows read off the histogram.
     const FIRST_ROWS: f64 = 4000.0;
     /// The histogram's range, which holds every part's scores, and its bins.
@@ -37,23 +37,23 @@ impl Yardstick {
         self.counts.bytes()
     }
 
-    /// `value` (0 to 8) on the common scale, then learned.
-    pub fn measure(&mut self, value: f64, pace: Pace, days: f64) -> f64 {
+    /// `value` (0 to 8) on the common scale, then learned; `weight` from 0 to 1.
+    pub fn measure(&mut self, value: f64, pace: Pace, days: f64, weight: f64) -> f64 {
         let width = (self.upper - self.middle).max(1e-3);
         let measured = if self.rows < Self::EVERY { 0.0 } else { (value - self.middle) / width };
         let quarter = 1.0 / (self.rows / 4.0 + 2.0);
         if self.rows < Self::FIRST_ROWS {
             let bin = (value / Self::RANGE * Self::BINS as f64) as usize;
             self.weight /= 1.0 - quarter as f32;
-            self.counts[bin.min(Self::BINS - 1)] += self.weight;
+            self.counts[bin.min(Self::BINS - 1)] += self.weight * weight as f32;
             if self.rows % Self::EVERY == Self::EVERY - 1.0 {
                 self.middle = self.quantile(0.5);
                 self.upper = self.quantile(Self::UPPER);
             }
         } else {
-            let rate = pace.rate(days).max(quarter) * width;
+            let rate = pace.rate(days).max(quarter) * width * weight;
             self.middle += if value > self.middle { 0.5 * rate } else { -0.5 * rate };
-            self.upper += 2.0 * rate * if value > self.upper { Self::UPPER } else { Self::UPPER - 1.0 };
+            self.upper += rate * if value > self.upper { Self::UPPER } else { Self::UPPER - 1.0 };
         }
         self.rows += 1.0;
         measured
@@ -124,14 +124,15 @@ mod tests {
         let (mut below, mut above) = (0, 0);
         for row in 0..20_000 {
             let pace = Pace { seconds: 300.0, rows: f64::from(row) };
-            let measured = yard.measure(4.0 + dice.normal() * 0.3 + 3.0 / (1.0 + f64::from(row)), pace, 3.5);
+            let measured =
+                yard.measure(4.0 + dice.normal() * 0.3 + 3.0 / (1.0 + f64::from(row)), pace, 3.5, 1.0);
             if row >= 2_000 && row < 12_000 {
                 below += u32::from(measured < 0.0);
                 above += u32::from(measured > 1.0);
             }
         }
         assert!((4_700..5_300).contains(&below), "{below}");
-        assert!((130..290).contains(&above), "{above}");
+        assert!((850..1_150).contains(&above), "{above}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct HostVerdict {
     pub severity: Option<Severity>,
     /// The features that made it odd, the oddest first; `None` behind the last one.
     pub attribution: [Option<Attribution>; NAMED],
-    /// What each part says on the common scale (0 the median, 1 the 98 % quantile): forecast error,
+    /// What each part says on the common scale (0 the median, 1 the 90 % quantile): forecast error,
     /// forest, daily profile, single features; `None` while the part has not seen enough.
     pub parts: [Option<f32>; 4],
 }
