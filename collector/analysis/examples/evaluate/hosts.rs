@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fettle_analysis::detect::host::HostConfig;
+use fettle_analysis::detect::host::{HostConfig, HostDetector};
 use fettle_analysis::eval::hosts as eval;
 use serde::Deserialize;
 
@@ -64,7 +64,36 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
         hosts.len(),
         seconds * 1e6 / f64::from(rows.max(1u32))
     );
+    let (micros, bytes) = cost(&config);
+    println!(
+        "hosts: 32 generated features, a row a second: {micros:.2} µs an update, {bytes} bytes a detector"
+    );
     Ok(())
+}
+
+/// Time of an update and memory of a detector for 32 features at one row a second.
+fn cost(config: &HostConfig) -> (f64, usize) {
+    const ROWS: u32 = 100_000;
+    let mut detector = HostDetector::new((0..32).map(|i| format!("f{i}")).collect(), config);
+    let mut state = 1u64;
+    let mut row = [0.0f32; 32];
+    let mut spent = Duration::ZERO;
+    for t in 0..ROWS {
+        for (i, value) in row.iter_mut().enumerate() {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let noise = (state >> 40) as f32 / (1u64 << 24) as f32;
+            *value = (f64::from(t) * 0.001 * (1.0 + i as f64)).sin() as f32 + noise;
+        }
+        let begin = Instant::now();
+        std::hint::black_box(detector.update(i64::from(t) * 1_000_000, &row));
+        // The first rows, in which trees are grown all the time, are not what a host costs day by day.
+        if t >= ROWS / 10 {
+            spent += begin.elapsed();
+        }
+    }
+    (spent.as_secs_f64() * 1e6 / f64::from(ROWS - ROWS / 10), detector.bytes())
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {

@@ -2,7 +2,7 @@
 //!
 //! A series takes part when it moved: its median since the incident began lies outside what the time
 //! before it knew. Two that moved are compared by rank correlation (Spearman 1904) at every lag up to a
-//! bound, over the incident and as long before it, so that the onset itself is seen; the lag with the
+//! bound, over the incident and a quarter as long before it, so that the onset itself is seen; the lag with the
 //! strongest correlation says who moved first. What was tied in the same way before the incident ranks
 //! lower: that cpu.user follows cpu.total is no news.
 //!
@@ -140,24 +140,27 @@ pub fn correlate(series: &[Series<'_>], incident_from: usize, seconds: f32, sett
     if begin < FEWEST_ROWS || rows.saturating_sub(begin) < FEWEST_ROWS {
         return Together::default();
     }
-    let mut moved: Vec<(Move, Vec<f64>)> = series
+    // A quarter of the incident's length before it: with more, the correlation would be diluted by a time
+    // in which nothing happened.
+    let from = begin - ((rows - begin) / 4).max(FEWEST_ROWS).min(begin);
+    let mut moved: Vec<Moved> = series
         .iter()
         .filter_map(|one| {
             let values = &one.values[cut..];
             let step =
                 movement(one.name, values, begin).filter(|step| step.deviations.abs() >= settings.moved)?;
-            Some((step, rank::ranks(values)?))
+            Some(Moved { step, before: rank::ranks(&values[..begin])?, since: rank::ranks(&values[from..])? })
         })
         .collect();
-    moved.sort_by(|a, b| b.0.deviations.abs().total_cmp(&a.0.deviations.abs()));
+    moved.sort_by(|a, b| b.step.deviations.abs().total_cmp(&a.step.deviations.abs()));
     moved.truncate(MOST_SERIES);
-    let mut pairs = pairs(&moved, begin, seconds, settings);
+    let mut pairs = pairs(&moved, seconds, settings);
     let groups = groups(&moved, &pairs);
     pairs.truncate(settings.links);
     Together {
         links: pairs.into_iter().map(|(_, _, link)| link).collect(),
         groups,
-        moves: moved.into_iter().map(|(step, _)| step).collect(),
+        moves: moved.into_iter().map(|one| one.step).collect(),
     }
 }
 
@@ -173,14 +176,21 @@ fn movement(name: &str, values: &[f32], begin: usize) -> Option<Move> {
     (apart != 0.0).then(|| Move { name: name.to_owned(), before, since, deviations })
 }
 
+/// A series that moved, with the ranks of its values.
+struct Moved {
+    step: Move,
+    before: Vec<f64>,
+    since: Vec<f64>,
+}
+
 type Pair = (usize, usize, Link);
 
 /// Every tied pair, the strongest first, with the places of its series.
-fn pairs(moved: &[(Move, Vec<f64>)], begin: usize, seconds: f32, settings: &Settings) -> Vec<Pair> {
+fn pairs(moved: &[Moved], seconds: f32, settings: &Settings) -> Vec<Pair> {
     let mut found = Vec::new();
-    for (i, (one, ranks)) in moved.iter().enumerate() {
-        for (j, (other, others)) in moved.iter().enumerate().skip(i + 1) {
-            let Some(tie) = rank::best_lag(ranks, others, begin, settings.lag_rows.min(MOST_LAG)) else {
+    for (i, one) in moved.iter().enumerate() {
+        for (j, other) in moved.iter().enumerate().skip(i + 1) {
+            let Some(tie) = rank::best_lag(&one.since, &other.since, settings.lag_rows.min(MOST_LAG)) else {
                 continue;
             };
             let correlation = tie.correlation as f32;
@@ -188,12 +198,12 @@ fn pairs(moved: &[(Move, Vec<f64>)], begin: usize, seconds: f32, settings: &Sett
                 continue;
             }
             let (first, second) = if tie.lag < 0 { ((j, other), (i, one)) } else { ((i, one), (j, other)) };
-            let before = rank::lagged(ranks, others, 0..begin, tie.lag).unwrap_or(0.0) as f32;
+            let before = rank::lagged(&one.before, &other.before, tie.lag).unwrap_or(0.0) as f32;
             let news = (correlation - before).abs().min(1.0);
             let link = Link {
-                pattern: Pattern::of(kind(&one.name), kind(&other.name)),
-                first: first.1.clone(),
-                second: second.1.clone(),
+                pattern: Pattern::of(kind(&one.step.name), kind(&other.step.name)),
+                first: first.1.step.clone(),
+                second: second.1.step.clone(),
                 correlation,
                 correlation_before: before,
                 lag_s: tie.lag.unsigned_abs() as f32 * seconds,
@@ -207,7 +217,7 @@ fn pairs(moved: &[(Move, Vec<f64>)], begin: usize, seconds: f32, settings: &Sett
 }
 
 /// Series connected by links.
-fn groups(moved: &[(Move, Vec<f64>)], pairs: &[Pair]) -> Vec<Group> {
+fn groups(moved: &[Moved], pairs: &[Pair]) -> Vec<Group> {
     let mut home: Vec<usize> = (0..moved.len()).collect();
     for (a, b, _) in pairs {
         let (keep, lose) = (home[*a].min(home[*b]), home[*a].max(home[*b]));
@@ -235,7 +245,7 @@ fn groups(moved: &[(Move, Vec<f64>)], pairs: &[Pair]) -> Vec<Group> {
             patterns.dedup();
             let strength = within.iter().map(|(_, _, link)| link.strength).sum::<f32>() / within.len() as f32;
             Some(Group {
-                names: members.iter().map(|i| moved[*i].0.name.clone()).collect(),
+                names: members.iter().map(|i| moved[*i].step.name.clone()).collect(),
                 strength,
                 patterns,
             })

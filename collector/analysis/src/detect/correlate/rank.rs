@@ -1,7 +1,5 @@
 //! Ranks, medians and lagged correlation.
 
-use std::ops::Range;
-
 /// Two series at their best lag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tie {
@@ -63,14 +61,11 @@ pub(super) fn ranks(values: &[f32]) -> Option<Vec<f64>> {
     Some(ranks)
 }
 
-/// Correlation of `a` with `b` some rows later, over the rows of `a` in `rows`; `None` where one stands
-/// still or too little is left.
-pub(super) fn lagged(a: &[f64], b: &[f64], rows: Range<usize>, lag: isize) -> Option<f64> {
-    // Both ends stay within the range, so that nothing from outside it is looked at.
+/// Correlation of `a` with `b` some rows later; `None` where one stands still or too little is left.
+pub(super) fn lagged(a: &[f64], b: &[f64], lag: isize) -> Option<f64> {
     let shift = lag.unsigned_abs();
-    let count = rows.len().checked_sub(shift).filter(|count| *count >= super::FEWEST_ROWS)?;
-    let (from_a, from_b) =
-        if lag >= 0 { (rows.start, rows.start + shift) } else { (rows.start + shift, rows.start) };
+    let count = a.len().checked_sub(shift).filter(|count| *count >= super::FEWEST_ROWS)?;
+    let (from_a, from_b) = if lag >= 0 { (0, shift) } else { (shift, 0) };
     let (a, b) = (&a[from_a..from_a + count], &b[from_b..from_b + count]);
     let n = count as f64;
     let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
@@ -84,22 +79,19 @@ pub(super) fn lagged(a: &[f64], b: &[f64], rows: Range<usize>, lag: isize) -> Op
     (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
 }
 
-/// The lag with the strongest correlation, over the incident and as long before it; the smaller lag wins
-/// among equals. `None` when it could be chance.
-pub(super) fn best_lag(a: &[f64], b: &[f64], begin: usize, most: usize) -> Option<Tie> {
-    let length = a.len() - begin;
-    let rows = begin.saturating_sub(length)..a.len();
-    let most = most.min(rows.len() / 4) as isize;
+/// The lag with the strongest correlation; the smaller lag wins among equals. `None` when it could be
+/// chance.
+pub(super) fn best_lag(a: &[f64], b: &[f64], most: usize) -> Option<Tie> {
+    let rows = a.len();
+    let most = most.min(rows / 4) as isize;
     let mut best: Option<Tie> = None;
     for lag in (0..=most).flat_map(|lag| [lag, -lag]) {
-        let Some(correlation) = lagged(a, b, rows.clone(), lag) else { continue };
+        let Some(correlation) = lagged(a, b, lag) else { continue };
         if best.is_none_or(|best| correlation.abs() > best.correlation.abs() + 1e-9) {
             best = Some(Tie { correlation, lag });
         }
     }
-    best.filter(|tie| {
-        tie.correlation.abs() * ((rows.len() - tie.lag.unsigned_abs() - 1) as f64).sqrt() >= SURE
-    })
+    best.filter(|tie| tie.correlation.abs() * ((rows - tie.lag.unsigned_abs() - 1) as f64).sqrt() >= SURE)
 }
 
 #[cfg(test)]
@@ -122,9 +114,9 @@ mod tests {
         let wave = |shift: usize| -> Vec<f64> {
             (0..200u64).map(|t| ((t + 500 - shift as u64) * 7919 % 101) as f64).collect()
         };
-        let tie = best_lag(&wave(0), &wave(4), 100, 20).unwrap();
+        let tie = best_lag(&wave(0), &wave(4), 20).unwrap();
         assert_eq!(tie.lag, 4);
         assert!(tie.correlation > 0.999);
-        assert_eq!(best_lag(&wave(4), &wave(0), 100, 20).unwrap().lag, -4);
+        assert_eq!(best_lag(&wave(4), &wave(0), 20).unwrap().lag, -4);
     }
 }
