@@ -14,3 +14,4 @@ pub mod forecast;
 pub mod health;
 pub mod linear;
 pub mod predict;
+pub mod words;

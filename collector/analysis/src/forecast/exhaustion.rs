@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::regime::{Course, Reduced};
 use super::series::Series;
-use super::words::duration_words;
+use crate::words::duration_words;
 
 /// Rows ahead that each shape is evaluated at.
 const AHEAD: usize = 240;

@@ -18,10 +18,9 @@ mod experts;
 mod regime;
 mod resets;
 mod series;
-mod words;
 
+pub use crate::words::duration_words;
 pub use exhaustion::{exhaustion, outlook, Exhaustion, LIKELY};
-pub use words::duration_words;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@
 //! gives the meaning of the shares). They are meant to be read and changed.
 
 use super::{HostFacts, Outlook, Part};
-use crate::forecast::duration_words;
+use crate::words::duration_words;
 
 /// How a value reads.
 #[derive(Clone, Copy)]
