@@ -57,7 +57,7 @@ impl Default for HostConfig {
         Self {
             seed: 1,
             neurons: 20,
-            trees: 100,
+            trees: 50,
             tree_rows: 128,
             kept_rows: 1024,
             burst: 0.25,

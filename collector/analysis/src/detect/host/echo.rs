@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
-use super::numbers::Numbers;
+use super::numbers::{dot, Numbers};
 
 const SPECTRAL: f64 = 0.9;
 const LEAK: f32 = 0.5;
@@ -152,19 +152,7 @@ fn squash(x: f32) -> f32 {
     x * (27.0 + x * x) / (27.0 + 9.0 * x * x)
 }
 
-/// Sum of products in four lanes, which the compiler may keep in vector registers.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let (left, right) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(x, y)| x * y).sum();
-    let mut lanes = [0.0; 4];
-    for (x, y) in left.zip(right) {
-        for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *lane += x * y;
-        }
-    }
-    lanes.iter().sum::<f64>() + rest
-}
-
+/// The same in single precision.
 fn dot_short(a: &[f32], b: &[f32]) -> f32 {
     let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(x, y)| x * y).sum();

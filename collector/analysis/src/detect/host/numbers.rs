@@ -114,6 +114,19 @@ impl<'de, T: Number> Deserialize<'de> for Numbers<T> {
     }
 }
 
+/// Sum of products in four lanes, which the compiler may keep in vector registers.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let (left, right) = (a.chunks_exact(4), b.chunks_exact(4));
+    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(x, y)| x * y).sum();
+    let mut lanes = [0.0; 4];
+    for (x, y) in left.zip(right) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            *lane += x * y;
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::Numbers;
+use super::numbers::{dot, Numbers};
 
 /// Rows between two factorisations.
-const REFACTOR: u32 = 8;
+const REFACTOR: u32 = 16;
 /// Mean squared distance a feature from which a row is learned with less weight.
 const FAR: f64 = 3.0;
 
@@ -84,7 +84,7 @@ impl Spread {
         let mut sum = 0.0;
         for i in 0..size {
             let row = &self.factor[i * size..i * size + i + 1];
-            let before: f64 = row[..i].iter().zip(self.apart.iter()).map(|(a, b)| a * b).sum();
+            let before = dot(&row[..i], &self.apart[..i]);
             let solved = (vector[i] - self.mean[i] - before) * row[i];
             self.apart[i] = solved;
             sum += solved * solved;
@@ -101,10 +101,10 @@ impl Spread {
             row[i] += self.floor * self.floor;
             for j in 0..i {
                 let other = &above[j * size..j * size + j + 1];
-                let sum: f64 = other[..j].iter().zip(row.iter()).map(|(a, b)| a * b).sum();
+                let sum = dot(&other[..j], &row[..j]);
                 row[j] = (row[j] - sum) * other[j];
             }
-            let square = row[i] - row[..i].iter().map(|v| v * v).sum::<f64>();
+            let square = row[i] - dot(&row[..i], &row[..i]);
             // The floor keeps the square positive but for rounding.
             row[i] = 1.0 / square.max(self.floor * self.floor * 0.1).sqrt();
         }
