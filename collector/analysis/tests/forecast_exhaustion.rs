@@ -1,6 +1,6 @@
 //! Time to exhaustion on generated levels: what fills, what doesn't, and how it is said.
 
-use fettle_analysis::forecast::{duration_words, exhaustion, outlook, Exhaustion};
+use fettle_analysis::forecast::{duration_words, exhaustion, outlook, Exhaustion, Resource};
 use proptest::prelude::*;
 
 const STEP_S: f64 = 300.0;
@@ -132,6 +132,25 @@ fn it_is_said_in_words() {
     ];
     for (seconds, words) in cases {
         assert_eq!(duration_words(seconds), words);
+    }
+}
+
+#[test]
+fn each_resource_ends_at_its_own_limit() {
+    let used = level(1000, |row| 20.0 + 0.05 * row);
+    for resource in Resource::ALL {
+        let found = resource.outlook(&used, 100.0, STEP_S, HORIZON_S).expect("it rises");
+        let rows = (100.0 * resource.limit_share() - 70.0) / 0.05;
+        assert!(
+            (found.eta_s / STEP_S - rows).abs() < 0.1 * rows,
+            "{resource:?}: {found:?} instead of {rows}"
+        );
+        assert!(resource.words(&found).starts_with(resource.event()));
+        assert_eq!(
+            resource.outlook(&used, 0.0, STEP_S, HORIZON_S),
+            None,
+            "without a capacity there is no end"
+        );
     }
 }
 

@@ -17,10 +17,12 @@ mod exhaustion;
 mod experts;
 mod regime;
 mod resets;
+mod resource;
 mod series;
 
 pub use crate::words::duration_words;
 pub use exhaustion::{exhaustion, outlook, Exhaustion, LIKELY};
+pub use resource::Resource;
 
 use serde::{Deserialize, Serialize};
 
