@@ -19,6 +19,7 @@ struct Host {
     seconds: u32,
 }
 
+#[allow(clippy::print_stdout, reason = "an example's answer")]
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     let config: HostConfig = match arguments.option("--config") {
         Some(path) => parse(Path::new(path))?,

@@ -1,16 +1,17 @@
 //! Streaming anomaly detection on all features of one host together.
 //!
-//! Three views of each row, chosen because they are wrong at different times:
+//! Four views of each row, chosen because they are wrong at different times:
 //!
 //! - **forecast** ([`echo`], [`spread`]): an echo state network says what the row should be; the error's
 //!   Mahalanobis distance sees jumps and broken ties between features, and is blind to a state that lasts;
 //! - **forest** ([`forest`]): an isolation forest over the smoothed sizes of those errors sees several
 //!   features restless for several rows, each by itself unremarkable;
 //! - **profile** ([`profile`], [`spread`]): distance from what this time of day usually looks like sees a
-//!   state that lasts, and is blind to what is small against the difference between two days.
+//!   state that lasts, and is blind to what is small against the difference between two days;
+//! - **single**: the mean of the three oddest features sees what drowns among many.
 //!
 //! Each view's score is put on one scale by its own past ([`tail`]): 0 the median, 1 the 90 % quantile.
-//! What exceeds [`HostConfig::quiet`] is smoothed over a few rows; the mean of the views is the score.
+//! What exceeds [`HostConfig::quiet`] is smoothed over a few rows; the weighted mean of the views is the score.
 //! From an anomalous row little is learned; a state that stays anomalous for
 //! [`HostConfig::adopt_after_s`] is learned as the new usual.
 //!

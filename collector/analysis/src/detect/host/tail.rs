@@ -126,7 +126,7 @@ mod tests {
             let pace = Pace { seconds: 300.0, rows: f64::from(row) };
             let measured =
                 yard.measure(4.0 + dice.normal() * 0.3 + 3.0 / (1.0 + f64::from(row)), pace, 3.5, 1.0);
-            if row >= 2_000 && row < 12_000 {
+            if (2_000..12_000).contains(&row) {
                 below += u32::from(measured < 0.0);
                 above += u32::from(measured > 1.0);
             }
