@@ -29,6 +29,8 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     let out = eval::predictions(&model, &test, part).map_err(|e| e.to_string())?;
     let each = begin.elapsed().as_secs_f64() * 1e6 / out.lines().count() as f64;
     eprint!("{}", eval::report(&model));
+    let size = serde_json::to_vec(&model).map_err(|e| e.to_string())?.len();
+    eprintln!("a model takes {} KiB as JSON", size / 1024);
     eprintln!("trained in {:.2} s, {each:.1} µs a prediction", trained.as_secs_f64());
     std::fs::write(&arguments.out, out).map_err(|e| format!("can't write {}: {e}", arguments.out.display()))
 }
