@@ -51,7 +51,7 @@ TTL toDateTime(ts) + toIntervalSecond(86400)
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, \
 default_compression_codec = 'ZSTD(1)', auto_statistics_types = '', merge_selector_base = 10, \
 ratio_of_defaults_for_sparse_serialization = 1, write_marks_for_substreams_in_compact_parts = 0, \
-min_bytes_for_wide_part = 10485760
+min_bytes_for_wide_part = 10485760, max_compress_block_size = 65536
 COMMENT 'Disks. Source: /proc/diskstats.'";
 
 fn catalogue() -> Catalogue {
