@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use fettle_analysis::detect::series::{HostPanel, PanelConfig, SeriesConfig, SeriesMonitor};
 
+#[allow(clippy::print_stdout, reason = "an example's answer")]
 fn main() {
     let mut words = std::env::args().skip(1).map(|word| word.parse::<usize>());
     let mut number = |otherwise| words.next().and_then(Result::ok).unwrap_or(otherwise);
@@ -55,9 +56,9 @@ fn main() {
     let begin = Instant::now();
     let restored: Vec<SeriesMonitor> = serde_json::from_str(&text).unwrap_or_default();
     println!(
-        "snapshot {:.1} MB as JSON: written in {written:.2} s, read in {:.2} s, equal: {}",
+        "snapshot {:.1} MB as JSON: written in {written:.2} s, {} series read in {:.2} s",
         text.len() as f64 / 1e6,
-        begin.elapsed().as_secs_f64(),
-        restored == monitors
+        restored.len(),
+        begin.elapsed().as_secs_f64()
     );
 }

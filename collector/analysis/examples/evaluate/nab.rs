@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
         std::fs::create_dir_all(folder).map_err(|e| format!("can't make {}: {e}", folder.display()))?;
         std::fs::write(&out, scores).map_err(|e| format!("can't write {}: {e}", out.display()))?;
     }
-    println!(
+    eprintln!(
         "nab: {} series, {rows} rows, {:.2} µs a row with reading and writing the text",
         files.len(),
         seconds * 1e6 / rows.max(1) as f64

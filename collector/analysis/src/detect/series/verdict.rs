@@ -43,7 +43,7 @@ impl fmt::Display for Severity {
 
 /// What is odd about a point; values in the unit of the series, `sigmas` in standard deviations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Nothing stands out.
     Usual,
