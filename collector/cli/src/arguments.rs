@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
         fettle sql \"SELECT count() FROM process\"    ask it something\n  \
         fettle sql                                  ask many things\n  \
         fettle metrics list --family process        what is measured\n  \
+        fettle eval nab --data eval/nab --out out   how good the detectors are\n  \
         fettle doctor                               what this machine lacks"
 )]
 pub(crate) struct Arguments {
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Sql(SqlArguments),
     /// What is measured.
     Metrics(MetricsArguments),
+    /// Run the detectors and forecasters over labelled data, for its scorers.
+    Eval(EvalArguments),
     /// Check what Fettle needs from this machine, and say how to fix what is missing.
     Doctor(DoctorArguments),
     /// Run a program that dies with its parent (used by `fettle up`).
@@ -197,6 +201,82 @@ pub(crate) struct ListArguments {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `fettle eval`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    fettle eval nab --data eval/nab --out out/nab\n  \
+    fettle eval hosts --data eval/hosts --out out/hosts\n  \
+    fettle eval failure --data eval/failure --out out/failure.csv\n  \
+    fettle eval forecast --data eval/forecast --out out/forecast\n\n\
+    Rows are given to the code that judges live samples, one by one, with the settings that are shipped;\n\
+    labels, truths and what comes later are not read. A score of 0.5 and more is an alarm.")]
+pub(crate) struct EvalArguments {
+    #[command(subcommand)]
+    pub(crate) command: EvalCommand,
+}
+
+/// What to evaluate.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Anomalies in single series: CSV files with timestamp and value.
+    #[command(after_help = "Examples:\n  \
+        fettle eval nab --data eval/nab --out out/nab\n  \
+        score.py --detections out/nab\n\n\
+        --data: every CSV file in it and below it, or below DIR/data where there is such a folder, is a\n\
+        series with the columns timestamp (2014-04-01 00:00:00) and value.\n\
+        --out: a folder; each series gets a file at the same place with timestamp,anomaly_score, one row a\n\
+        row. Higher is odder; 0 while nothing is known yet.")]
+    Nab(EvalPaths),
+    /// Anomalies of hosts: CSV files with a column a metric.
+    #[command(after_help = "Examples:\n  \
+        fettle eval hosts --data eval/hosts --out out/hosts\n  \
+        score_hosts.py --detections out/hosts\n\n\
+        --data: HOST.csv with the columns sample (0, 1, 2, …) and one a metric; labels.json names the hosts\n\
+        and says where scoring begins (scored_from) and how far samples lie apart (seconds). Its incidents\n\
+        are not read. Without labels.json every CSV file is a host and all of its rows are written.\n\
+        --out: a folder; each host gets HOST.csv with sample,anomaly_score.")]
+    Hosts(EvalHostsArguments),
+    /// Failures to come: units that ran to failure, and units that still run.
+    #[command(after_help = "Examples:\n  \
+        fettle eval failure --data eval/failure --out out/failure.csv\n  \
+        score_failure.py --predictions out/failure.csv\n\n\
+        --data: train.csv and test.csv with the columns unit, cycle and one a sensor, the rows of a unit\n\
+        together and in order. The last row of a unit in train.csv is its failure.\n\
+        --out: a file with unit,cycle,rul,risk for every row of test.csv: cycles left, and the probability\n\
+        of failing within 30 cycles.")]
+    Failure(EvalPaths),
+    /// Forecasts, and times until a limit is reached.
+    #[command(after_help = "Examples:\n  \
+        fettle eval forecast --data eval/forecast --out out/forecast\n  \
+        score_forecast.py --forecasts out/forecast/forecasts.csv --exhaustion out/forecast/exhaustion.csv\n\n\
+        --data: tasks.json (series, season, horizon, history, origins), exhaustion.json (series, origin,\n\
+        limit, horizon) or both, and series/NAME.csv with the column value. The true eta is not read.\n\
+        --out: a folder for forecasts.csv (series,origin,step,value,lower,upper; 80 % intervals) and\n\
+        exhaustion.csv (series,origin,eta,lower,upper,probability; times in rows, or never).")]
+    Forecast(EvalPaths),
+}
+
+/// Where the data of an evaluation lies and where the answer goes.
+#[derive(Debug, Args)]
+pub(crate) struct EvalPaths {
+    /// Folder of the data.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Where the answer goes; made when absent.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+}
+
+/// Flags of `fettle eval hosts`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalHostsArguments {
+    #[command(flatten)]
+    pub(crate) paths: EvalPaths,
+    /// Seconds between two samples, where labels.json does not say.
+    #[arg(long, value_name = "N", default_value = "300")]
+    pub(crate) seconds: NonZeroU32,
 }
 
 /// Flags of `fettle doctor`.

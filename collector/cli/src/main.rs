@@ -5,6 +5,7 @@
 mod arguments;
 mod clickhouse;
 mod doctor;
+mod eval;
 mod http;
 mod locate;
 mod metrics;
@@ -43,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Metrics(arguments) => match arguments.command {
             MetricsCommand::List(arguments) => metrics::list(&arguments)?,
         },
+        Command::Eval(arguments) => eval::run(&arguments.command)?,
         Command::Doctor(arguments) => return Ok(doctor::run(&arguments)?),
         Command::Part(arguments) => up::become_part(&arguments)?,
     }

@@ -14,6 +14,11 @@ fn every_subcommand_teaches_by_example() {
         &["up", "--help"],
         &["sql", "--help"],
         &["metrics", "list", "--help"],
+        &["eval", "--help"],
+        &["eval", "nab", "--help"],
+        &["eval", "hosts", "--help"],
+        &["eval", "failure", "--help"],
+        &["eval", "forecast", "--help"],
         &["doctor", "--help"],
     ] {
         let output = fettle(words).output().unwrap();

@@ -1,0 +1,92 @@
+//! `fettle eval hosts`: a score for every row of every host.
+//!
+//! Of `labels.json` only the distance of two samples and the first row to be scored are read, never the
+//! incidents. Without that file every CSV in the folder is a host and all of its rows are written.
+
+use std::collections::BTreeMap;
+
+use fettle_analysis::detect::host::HostConfig;
+use fettle_analysis::eval::hosts::{detect, HostsError};
+use serde::Deserialize;
+
+use super::files::{line_of_row, Data};
+use super::progress::Progress;
+use super::EvalError;
+use crate::arguments::EvalHostsArguments;
+use crate::output;
+
+const LABELS: &str = "labels.json";
+
+/// What is read of a host's entry in `labels.json`.
+#[derive(Deserialize, Default)]
+struct Host {
+    /// The first sample whose score is written.
+    #[serde(default)]
+    scored_from: u64,
+    /// Seconds between two samples.
+    seconds: Option<u32>,
+}
+
+/// Scores every host of the folder.
+pub(super) fn run(arguments: &EvalHostsArguments) -> Result<(), EvalError> {
+    let paths = &arguments.paths;
+    let mut data = Data::open(&paths.data, "hosts")?;
+    let hosts = hosts(&mut data, arguments)?;
+    let config = HostConfig::default();
+    let mut progress = Progress::new("hosts", hosts.len(), "hosts");
+    let (mut read, mut written) = (0, 0);
+    for (name, host) in &hosts {
+        let name = format!("{name}.csv");
+        let text = data.text(&name)?;
+        let seconds = host.seconds.unwrap_or(arguments.seconds.get());
+        let scores = detect(&text, host.scored_from, seconds, &config)
+            .map_err(|error| refused(&data, &name, &text, &error))?;
+        read += text.lines().count().saturating_sub(1);
+        written += scores.lines().count() - 1;
+        data.write(&paths.out.join(&name), &scores)?;
+        progress.step();
+    }
+    let spent = progress.finish().as_secs_f64();
+    output::line(&format!(
+        "hosts: {} hosts, {} rows in {spent:.1} s, {:.1} µs a row; the scores of {} rows are in {}",
+        hosts.len(),
+        output::grouped(read as u64),
+        spent * 1e6 / read.max(1) as f64,
+        output::grouped(written as u64),
+        paths.out.display()
+    ));
+    Ok(())
+}
+
+/// The hosts by name, from the labels or, without them, from the files there are.
+fn hosts(data: &mut Data, arguments: &EvalHostsArguments) -> Result<BTreeMap<String, Host>, EvalError> {
+    let hosts: BTreeMap<String, Host> = if data.has(LABELS) {
+        let text = data.text(LABELS)?;
+        serde_json::from_str(&text).map_err(|error| {
+            let why = format!("this should be an object with an entry a host ({error})");
+            data.line(LABELS, error.line().max(1), why)
+        })?
+    } else {
+        let files = data.csv_files(false, &arguments.paths.out)?;
+        files
+            .iter()
+            .filter_map(|name| name.strip_suffix(".csv"))
+            .map(|name| (name.to_owned(), Host::default()))
+            .collect()
+    };
+    if hosts.is_empty() {
+        return Err(data.nothing("host (a CSV file with the column sample and a column a metric)"));
+    }
+    Ok(hosts)
+}
+
+fn refused(data: &Data, name: &str, text: &str, error: &HostsError) -> EvalError {
+    match error {
+        HostsError::Row(row) => data.line(
+            name,
+            line_of_row(text, *row),
+            "a row should hold the sample's number and a cell for each metric of the first line",
+        ),
+        other => data.line(name, line_of_row(text, 0), other.to_string()),
+    }
+}
