@@ -192,7 +192,8 @@ pub(crate) enum MetricsCommand {
 #[command(after_help = "Examples:\n  \
     fettle metrics list\n  \
     fettle metrics list --family process\n  \
-    fettle metrics list --json | jq '.[].metrics[].name'\n\n\
+    fettle metrics list --json | jq '.[].metrics[].name'\n  \
+    fettle metrics list --markdown > docs/metrics.md\n\n\
     A family is a table, a metric is a column: process.rss_bytes is column rss_bytes of table process.")]
 pub(crate) struct ListArguments {
     /// Only this family.
@@ -201,6 +202,9 @@ pub(crate) struct ListArguments {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print the page that is docs/metrics.md.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
 }
 
 /// Flags of `fettle eval`.

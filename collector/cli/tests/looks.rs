@@ -50,6 +50,19 @@ fn the_catalogue_is_listed_for_people_and_programs() {
 }
 
 #[test]
+fn the_metric_reference_is_what_the_catalogue_says() {
+    let page = out(&fettle(&["metrics", "list", "--markdown"]).output().unwrap());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    let first = page.lines().zip(written.lines().chain(std::iter::repeat(""))).find(|(new, old)| new != old);
+    assert!(
+        page == written,
+        "docs/metrics.md is not what the catalogue says (first at {first:?}); write it again with: \
+         cargo run -p fettle-cli --bin fettle -- metrics list --markdown > docs/metrics.md"
+    );
+}
+
+#[test]
 fn the_doctor_says_the_same_to_people_and_programs() {
     let state = tempfile::tempdir().unwrap();
     let (http, nats, sql) = (free_address(), free_address(), format!("http://{}", free_address()));

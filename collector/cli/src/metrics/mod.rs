@@ -1,4 +1,6 @@
-//! `fettle metrics list`: the catalogue, for people and for programs.
+//! `fettle metrics list`: the catalogue, for people, for programs and as a page of the documentation.
+
+mod markdown;
 
 use comfy_table::{ContentArrangement, Table};
 use fettle_shared::catalogue::{catalogue, Family, Metric, MetricKind, Pace};
@@ -35,6 +37,10 @@ pub(crate) fn list(arguments: &ListArguments) -> Result<(), MetricsError> {
         output::line(&serde_json::to_string_pretty(&list).unwrap_or_default());
         return Ok(());
     }
+    if arguments.markdown {
+        output::line(markdown::page(&families, all.version).trim_end());
+        return Ok(());
+    }
     for family in &families {
         output::line(&heading(family));
         output::line(&table(family).to_string());
@@ -69,6 +75,11 @@ fn kind(metric: &Metric) -> &'static str {
     }
 }
 
+/// The storage type, such as `u64`; floats are stored as they are, integers as wide as they need.
+fn type_name(metric: &Metric) -> String {
+    format!("{:?}", metric.value).to_lowercase()
+}
+
 fn table(family: &Family) -> Table {
     let mut table = Table::new();
     table.load_style(crate::sql::TABLE_STYLE).set_content_arrangement(ContentArrangement::Dynamic);
@@ -98,7 +109,7 @@ fn as_json(family: &Family) -> Value {
                 "column": metric.name,
                 "unit": metric.unit,
                 "kind": kind(metric),
-                "type": format!("{:?}", metric.value).to_lowercase(),
+                "type": type_name(metric),
                 "optional": metric.optional,
                 "since": metric.since,
                 "source": metric.source,
