@@ -3,10 +3,9 @@
 // A panic in a test is the report.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
+use fettle_tests::faults::{FailingCalls, SmallDisk};
 use fettle_tests::producer::Producer;
 use fettle_tests::proof;
 use fettle_tests::stack::{Stack, START};
@@ -101,54 +100,23 @@ async fn what_the_quota_drops_is_counted_to_the_sample() {
     assert_eq!(drops[0]["rows_dropped"].as_u64(), Some(rows), "{drops:?}");
 }
 
-/// A small file system of its own, taken away at the end.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// None when this user may not mount.
-    fn tmpfs(path: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        let options = format!("size={size}");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).status();
-        let mounted = done.is_ok_and(|status| status.success());
-        if !mounted {
-            eprintln!("skipped: this user may not mount a file system of a limited size");
-        }
-        mounted.then(|| Self(path.to_owned()))
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) -> PathBuf {
-        let ballast = self.0.join("ballast");
-        let mut file = std::fs::File::create(&ballast).unwrap();
-        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
-        ballast
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_room_under_the_spool() {
     let mut stack = Stack::new("");
-    let Some(mount) = Mount::tmpfs(&stack.path("spool"), "4m") else { return };
+    let Some(disk) = SmallDisk::at(&stack.path("spool"), "4m") else { return };
     stack.start().await;
     let program = env!("CARGO_BIN_EXE_fettle-test-producer");
     let mut producer = Producer::new(&stack, program, "full-spool", &[]);
     producer.process.start();
     producer.has_taken(5, START).await;
     stack.nats.kill();
-    let ballast = mount.fill();
+    disk.fill();
     until("the disk refuses", SOON, || async {
         when(producer.status(), |status| status["spool_errors"].as_u64() > Some(0))
     })
     .await;
     producer.has_taken(producer.journal().len() + 20, SOON).await;
-    std::fs::remove_file(ballast).unwrap();
+    disk.empty();
     stack.nats.start();
     stack.healthy(SOON).await;
     all_is_there(&stack, &producer).await;
@@ -157,19 +125,56 @@ async fn no_room_under_the_spool() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_room_under_the_engine() {
     let mut stack = Stack::new("");
-    let Some(mount) = Mount::tmpfs(&stack.path("engine"), "512m") else { return };
+    let Some(disk) = SmallDisk::at(&stack.path("engine"), "512m") else { return };
     stack.start().await;
     let program = env!("CARGO_BIN_EXE_fettle-test-producer");
     let mut producer = Producer::new(&stack, program, "full-engine", &[]);
     producer.process.start();
     producer.has_taken(5, START).await;
-    let ballast = mount.fill();
+    disk.fill();
     until("health says that ClickHouse takes nothing", SOON, || async {
         when(stack.health().await.map_or(0, |(status, _)| status), |status| *status == 503)
     })
     .await;
     producer.has_taken(producer.journal().len() + 40, SOON).await;
-    std::fs::remove_file(ballast).unwrap();
+    disk.empty();
+    stack.healthy(SOON).await;
+    all_is_there(&stack, &producer).await;
+}
+
+/// Every write of the spool fails for a while, then every fifth one: its frames are published from
+/// memory, and none is lost or gets a number twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_spools_disk_fails() {
+    let (stack, producer) = running("eio-spool", &[]).await;
+    for which in ["1+1", "5+5"] {
+        let errors = producer.status()["spool_errors"].as_u64();
+        let pid = producer.process.pid().unwrap();
+        let Some(failing) = FailingCalls::of(pid, "pwrite64", which).await else { return };
+        until("the disk fails", SOON, || async {
+            when(producer.status()["spool_errors"].as_u64(), |seen| *seen > errors)
+        })
+        .await;
+        producer.has_taken(producer.journal().len() + 20, SOON).await;
+        failing.end().await;
+    }
+    producer.has_taken(producer.journal().len() + 10, SOON).await;
+    all_is_there(&stack, &producer).await;
+}
+
+/// Every second part of the engine cannot be moved into place for a while, its disk says EIO: what was not
+/// stored is stored afterwards, once. (Its plain writes cannot be chosen: its network's wake-ups are writes.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_engines_disk_fails() {
+    let (stack, producer) = running("eio-engine", &[]).await;
+    let pid = stack.engine.pid().unwrap();
+    let Some(failing) = FailingCalls::of(pid, "rename,renameat,renameat2", "2+2").await else { return };
+    until("health says that ClickHouse takes nothing", SOON, || async {
+        when(stack.health().await.map_or(0, |(status, _)| status), |status| *status == 503)
+    })
+    .await;
+    producer.has_taken(producer.journal().len() + 20, SOON).await;
+    failing.end().await;
     stack.healthy(SOON).await;
     all_is_there(&stack, &producer).await;
 }

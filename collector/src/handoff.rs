@@ -66,6 +66,8 @@ pub struct Piece {
     pub table: String,
     /// Which of the batch's blocks for this table it is, from 0.
     pub part: u32,
+    /// Rows in it.
+    pub rows: usize,
     /// The Native block.
     pub body: Vec<bytes::Bytes>,
 }

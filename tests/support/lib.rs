@@ -4,6 +4,7 @@
 //! tests' own is the producer, an agent whose values prove where they come from (`proof`).
 
 pub mod binaries;
+pub mod faults;
 pub mod plan;
 pub mod process;
 pub mod producer;

@@ -99,11 +99,18 @@ pub async fn ledger_agrees_with_rows(sql: &Sql, host: &str, slots: &BTreeSet<u64
     Ok(())
 }
 
-/// Fails unless the 10-second roll-ups of the producer's families say what the raw rows say.
-pub async fn rollups_agree(sql: &Sql, host: &str) -> anyhow::Result<u64> {
+/// Fails unless the roll-ups of the producer's families say what the raw rows say; gives how many rows
+/// they have. `level` is `10s` or `1m`: of the former all windows are held against the raw rows, of the
+/// latter those before the newest minute.
+pub async fn rollups_agree(sql: &Sql, host: &str, level: &str) -> anyhow::Result<u64> {
     let mut windows = 0;
+    let newest = "(SELECT toStartOfMinute(max(last)) FROM fettle.ledger)";
+    let (seconds, only) = match level {
+        "10s" => (10, format!("host = '{host}'")),
+        _ => (60, format!("host = '{host}' AND ts < {newest}")),
+    };
     for part in &PARTS {
-        let (made, raw) = rollup_sql(part.family(), host);
+        let (made, raw) = rollup_sql(part.family(), &only, level, seconds);
         let missing = sql.number(&format!("SELECT count() FROM ({raw} EXCEPT {made})")).await?;
         let wrong = sql.number(&format!("SELECT count() FROM ({made} EXCEPT {raw})")).await?;
         ensure!(missing == 0 && wrong == 0, "{}: {missing} roll-up rows missing, {wrong} wrong", part.family);
@@ -113,9 +120,9 @@ pub async fn rollups_agree(sql: &Sql, host: &str) -> anyhow::Result<u64> {
 }
 
 /// The same columns twice: as the roll-up table has them, and made of the raw rows.
-fn rollup_sql(family: &Family, host: &str) -> (String, String) {
+fn rollup_sql(family: &Family, only: &str, level: &str, seconds: u32) -> (String, String) {
     let keys: String = family.entity.iter().map(|e| format!(", {}", e.name)).collect();
-    let window = "toDateTime(intDiv(toUnixTimestamp(ts), 10) * 10, 'UTC')";
+    let window = format!("toDateTime(intDiv(toUnixTimestamp(ts), {seconds}) * {seconds}, 'UTC')");
     let (mut made, mut raw) = (String::new(), String::new());
     for metric in family.metrics.iter().filter(|metric| is_present(metric)) {
         let name = &metric.name;
@@ -128,11 +135,10 @@ fn rollup_sql(family: &Family, host: &str) -> (String, String) {
         };
         let _ = write!(raw, ", min({name}), max({name}), {sum}, argMax({name}, ts)");
     }
-    let from = format!("WHERE host = '{host}'");
     (
-        format!("SELECT ts{keys}, samples{made} FROM fettle.{}_10s FINAL {from}", family.name),
+        format!("SELECT ts{keys}, samples{made} FROM fettle.{}_{level} FINAL WHERE {only}", family.name),
         format!(
-            "SELECT {window} AS t{keys}, toUInt32(count()){raw} FROM fettle.{} {from} GROUP BY t{keys}",
+            "SELECT {window} AS t{keys}, toUInt32(count()){raw} FROM fettle.{} WHERE {only} GROUP BY t{keys}",
             family.name
         ),
     )

@@ -82,7 +82,7 @@ impl Batch {
             frames,
             lost: Vec::new(),
         };
-        Sealed { intent, batch: self }
+        Sealed { intent, batch: self, begun: false }
     }
 
     /// Writes down, number by number, what an agent's spool gave up. The range's totals stand with its

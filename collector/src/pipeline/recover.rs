@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::commit::{now_us, retry, Committer, Sealed};
+use super::commit::{begin_again, Committer, Sealed};
 use super::gather::{dropped_ranges, entry_of, Batch};
 use super::{PipelineError, Writer};
 use crate::handoff::{FrameEntry, Intent};
@@ -62,8 +62,13 @@ pub(super) async fn finish(
             None => {}
         }
     }
-    let again = missing > 0 || intent.attempt > 0;
-    let intent = if again { begin_again(context, intent, &found).await? } else { intent };
+    let mut intent = intent;
+    if missing > 0 {
+        give_up(context, &mut intent, &found);
+    }
+    if missing > 0 || intent.attempt > 0 {
+        begin_again(context, &mut intent).await?;
+    }
     rebuild(context, source, intent, admission, found).await?;
     Ok(Some(held))
 }
@@ -90,7 +95,7 @@ async fn rebuild(
         batch.account_for_dropped(admission, &entry, &dropped);
         batch.push(entry, arrival);
     }
-    let sealed = Sealed { intent, batch };
+    let sealed = Sealed { intent, batch, begun: true };
     let mut committed = Committer::new(Arc::clone(context)).commit(sealed).await?;
     super::tell(context, source, admission, &mut committed).await;
     source.flush().await;
@@ -98,34 +103,19 @@ async fn rebuild(
     Ok(())
 }
 
-/// Some frames did not come again in time, now or at an earlier start. The batch is begun again without
-/// them, under new tokens: what of it reached ClickHouse is deleted first. The lost frames can be
-/// stored as new ones if they ever come.
-///
-/// The new intent is written before anything is deleted: whoever finds it after another crash does the
-/// same again, so that no token is ever used for rows that were deleted since.
-async fn begin_again(
-    context: &Writer,
-    mut intent: Intent,
-    found: &[Option<Arrival>],
-) -> Result<Intent, PipelineError> {
+/// Some frames did not come again in time. The batch is begun again without them; they can be stored as
+/// new ones if they ever come.
+fn give_up(context: &Writer, intent: &mut Intent, found: &[Option<Arrival>]) {
     let mut places = found.iter();
-    let (kept, lost): (Vec<FrameEntry>, Vec<FrameEntry>) =
-        intent.frames.into_iter().partition(|_| places.next().is_some_and(Option::is_some));
-    if !lost.is_empty() {
-        tracing::error!(
-            frames = lost.len(),
-            batch = intent.number,
-            "frames of an interrupted batch did not come again; they are stored when they do"
-        );
-        Telemetry::add(&context.telemetry.counters.abandoned_frames, lost.len() as u64);
-    }
+    let (kept, lost): (Vec<FrameEntry>, Vec<FrameEntry>) = std::mem::take(&mut intent.frames)
+        .into_iter()
+        .partition(|_| places.next().is_some_and(Option::is_some));
+    tracing::error!(
+        frames = lost.len(),
+        batch = intent.number,
+        "frames of an interrupted batch did not come again; they are stored when they do"
+    );
+    Telemetry::add(&context.telemetry.counters.abandoned_frames, lost.len() as u64);
     intent.frames = kept;
     intent.lost.extend(lost);
-    intent.attempt += 1;
-    intent.created_us = now_us();
-    retry(context, "the intent begun again", || context.store.write_intent(&intent)).await?;
-    let rows: Vec<FrameEntry> = intent.frames.iter().chain(&intent.lost).cloned().collect();
-    retry(context, "deleting the interrupted batch", || context.store.delete_frames(&rows)).await?;
-    Ok(intent)
 }

@@ -197,8 +197,16 @@ impl Windows {
                 let table = format!("{}_{}", family.name, Level::TenSeconds.name());
                 let token = format!("{table}:{}:{version}:{part}", self.partition);
                 let body = block.finish();
-                let store = &self.context.store;
-                retry(&self.context, &table, || store.insert_block(&table, &body, &token)).await?;
+                // Each attempt has a token of its own: rows that come twice replace each other here, and a
+                // token of a failed attempt may be remembered without its rows.
+                let mut attempt = 0;
+                let insert = || {
+                    attempt += 1;
+                    let token = format!("{token}:{attempt}");
+                    let (store, table, body) = (&self.context.store, &table, &body);
+                    async move { store.insert_block(table, body, &token).await }
+                };
+                retry(&self.context, &table, insert).await?;
                 block.recycle(body);
                 (rows, part) = (0, part + 1);
             }

@@ -114,7 +114,12 @@ impl Assembler {
     pub fn cut(&mut self, rows: usize) -> Vec<Piece> {
         let full = self.tables.iter_mut().zip(&self.catalogue.families).filter(|(t, _)| t.rows >= rows);
         full.map(|(table, family)| {
-            let piece = Piece { table: family.name.clone(), part: table.part, body: table.block.finish() };
+            let piece = Piece {
+                table: family.name.clone(),
+                part: table.part,
+                rows: table.rows,
+                body: table.block.finish(),
+            };
             table.rows = 0;
             table.part += 1;
             piece

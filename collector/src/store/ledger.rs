@@ -1,6 +1,6 @@
 //! The books: intents, the ledger, and what the ledger says has been accounted for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -10,6 +10,16 @@ use super::ddl::{literals, Place};
 use super::ledger_schema::{ledger_columns, oldest_day};
 use super::native::{put_text, put_varint};
 use super::{Agents, FrameEntry, Intent, LedgerRow, NativeBlock, Store, StoreError, Watermark};
+
+/// Frames that one statement names.
+const FRAMES_AT_ONCE: usize = 200;
+
+#[derive(Deserialize)]
+struct NumberRow {
+    agent: String,
+    boot: u64,
+    seq: u64,
+}
 
 #[derive(Deserialize)]
 struct CountRow {
@@ -162,14 +172,49 @@ impl Store {
             .collect())
     }
 
+    /// Of these rows of one batch, those that the ledger does not have.
+    ///
+    /// # Errors
+    /// What ClickHouse says.
+    pub async fn missing_in_ledger(&self, rows: &[LedgerRow]) -> Result<Vec<LedgerRow>, StoreError> {
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT agent, boot, seq FROM {} WHERE partition = {} AND batch = {}",
+            self.place().asked("ledger"),
+            first.partition,
+            first.batch
+        );
+        let there: Vec<NumberRow> = self.connection.rows("the ledger of a batch", &sql).await?;
+        let there: HashSet<(&str, u64, u64)> =
+            there.iter().map(|row| (row.agent.as_str(), row.boot, row.seq)).collect();
+        let missing =
+            |row: &&LedgerRow| !there.contains(&(row.frame.agent.as_str(), row.frame.boot, row.frame.seq));
+        Ok(rows.iter().filter(missing).cloned().collect())
+    }
+
+    /// How many rows of these frames a raw table has, by their agents and times.
+    ///
+    /// # Errors
+    /// What ClickHouse says.
+    pub async fn count_rows(&self, table: &str, frames: &[FrameEntry]) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for some in frames.chunks(FRAMES_AT_ONCE) {
+            let rows: Vec<String> = some.iter().map(rows_of).collect();
+            let table = self.place().asked(table);
+            let sql = format!("SELECT count() AS count FROM {table} WHERE {}", rows.join(" OR "));
+            let found: Vec<CountRow> = self.connection.rows("the rows of a batch", &sql).await?;
+            count += found.first().map_or(0, |row| row.count);
+        }
+        Ok(count)
+    }
+
     /// Deletes whatever rows of these frames reached the raw tables.
     ///
     /// # Errors
     /// What ClickHouse says.
     pub async fn delete_frames(&self, frames: &[FrameEntry]) -> Result<(), StoreError> {
-        const AT_ONCE: usize = 200;
         let place = self.place();
-        for some in frames.chunks(AT_ONCE) {
+        for some in frames.chunks(FRAMES_AT_ONCE) {
             let rows: Vec<String> = some.iter().map(rows_of).collect();
             for family in &self.catalogue.families {
                 let sql = format!(
