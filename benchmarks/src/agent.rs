@@ -107,7 +107,10 @@ pub(crate) async fn wire(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn measure(state: &State, length: Duration, budget: Budget) -> anyhow::Result<Run> {
-    let stack = Stack::below(state.path())?;
+    // A spool of its own: frames that the run before left in it would come again and be counted.
+    let place = state.path().join(if matches!(budget, Budget::Lifted) { "lifted" } else { "own" });
+    std::fs::create_dir_all(&place)?;
+    let stack = Stack::below(&place)?;
     let nats = stack.nats().await?;
     let mut sink = Sink::open(&format!("nats://{}", nats.address), true).await?;
     let agent = stack.agent(&nats, budget).await?;

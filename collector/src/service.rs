@@ -26,6 +26,9 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// Why the collector could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
+    /// A mistake in the program.
+    #[error("a partition's line failed ({0}); start the collector again and report this")]
+    Line(String),
     /// The HTTP address is taken or forbidden.
     #[error("HTTP cannot listen on {address} ({cause}); give another --http address or stop what uses it")]
     Listen {
@@ -95,7 +98,18 @@ pub async fn run(
     for partition in 0..settings.partitions {
         lines.spawn(pipeline::run(context.clone(), partition, stop.clone()));
     }
-    while lines.join_next().await.is_some() {}
+    let mut failed = None;
+    while let Some(ended) = lines.join_next().await {
+        if let Err(error) = ended {
+            // A mistake in the program. Whoever supervises it starts it anew, from what ClickHouse knows.
+            tracing::error!(%error, "a partition's line ended by a panic; the collector stops");
+            failed.get_or_insert(error);
+            lines.abort_all();
+        }
+    }
+    if let Some(error) = failed {
+        return Err(ServiceError::Line(error.to_string()));
+    }
     tasks.shutdown().await;
     Ok(())
 }

@@ -15,6 +15,9 @@ const LZ4: u8 = 0x82;
 const ZSTD: u8 = 0x90;
 /// Larger blocks are refused before anything is allocated for them; ClickHouse writes 1 MiB ones.
 const MAX_BLOCK: usize = 256 << 20;
+/// A block that says it unpacks to more than this many times its size is not believed, unless it is small.
+const MAX_RATIO: usize = 1000;
+const SMALL_BLOCK: usize = 1 << 20;
 /// Bytes put into one block that we write.
 pub(crate) const BLOCK: usize = 1 << 20;
 
@@ -66,7 +69,8 @@ impl<R: Read> BlockReader<R> {
         let number =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
         let (method, size, plain_size) = (head[CHECKSUM], number(CHECKSUM + 1), number(CHECKSUM + 5));
-        if !(HEADER..=MAX_BLOCK).contains(&size) || plain_size > MAX_BLOCK {
+        let plausible = plain_size <= (size.saturating_mul(MAX_RATIO)).max(SMALL_BLOCK);
+        if !(HEADER..=MAX_BLOCK).contains(&size) || plain_size > MAX_BLOCK || !plausible {
             return Err(refuse(
                 code::TOO_LARGE_SIZE_COMPRESSED,
                 "TOO_LARGE_SIZE_COMPRESSED",
@@ -75,8 +79,12 @@ impl<R: Read> BlockReader<R> {
         }
         self.compressed.clear();
         self.compressed.extend_from_slice(&head[CHECKSUM..]);
-        self.compressed.resize(size, 0);
-        self.inner.read_exact(&mut self.compressed[HEADER..])?;
+        // Not `resize`: memory is taken as bytes arrive, whatever the block says of itself.
+        let wanted = (size - HEADER) as u64;
+        let got = self.inner.by_ref().take(wanted).read_to_end(&mut self.compressed)?;
+        if got as u64 != wanted {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         if checksum(&self.compressed) != head[..CHECKSUM] {
             return Err(refuse(
                 code::CHECKSUM_DOESNT_MATCH,

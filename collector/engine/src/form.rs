@@ -5,11 +5,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use multer::{Constraints, Multipart, SizeLimit};
 
+use crate::auth::User;
 use crate::exception::{code, Exception};
 use crate::request::Request;
 
 /// Most bytes of a form's fields together.
-const MAX_FORM: u64 = 16 << 20;
+const MAX_WRITER_FORM: u64 = 16 << 20;
+const MAX_FORM: u64 = 1 << 20;
 
 /// The boundary, when the request is such a form.
 pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
@@ -18,8 +20,14 @@ pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Reads all fields into `request`.
-pub(crate) async fn read(request: &mut Request, body: Incoming, boundary: &str) -> Result<(), Exception> {
-    let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(MAX_FORM).per_field(MAX_FORM));
+pub(crate) async fn read(
+    request: &mut Request,
+    body: Incoming,
+    boundary: &str,
+    user: User,
+) -> Result<(), Exception> {
+    let most = if user == User::Writer { MAX_WRITER_FORM } else { MAX_FORM };
+    let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(most).per_field(most));
     let mut form = Multipart::with_constraints(body.into_data_stream(), boundary, limits);
     while let Some(field) = form.next_field().await.map_err(|error| bad_form(&error))? {
         let name = field.name().unwrap_or_default().to_owned();

@@ -142,8 +142,12 @@ impl Server {
         let (head, body) = http.into_parts();
         let mut request = Request::read(&head.method, &head.uri, &head.headers);
         let query_id = request.query_id.take().unwrap_or_else(new_query_id);
+        // A form may be read before its sender is known, so it is small unless the head already says who.
         let (mut body, read) = match form::boundary(&head.headers) {
-            Some(boundary) => (None, form::read(&mut request, body, &boundary).await),
+            Some(boundary) => match authenticate(&request.credentials, &self.writer_password) {
+                Ok(user) => (None, form::read(&mut request, body, &boundary, user).await),
+                Err(exception) => (Some(body), Err(exception)),
+            },
             None => (Some(body), Ok(())),
         };
         let answered = match read {

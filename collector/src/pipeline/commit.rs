@@ -105,7 +105,8 @@ impl Committer {
         let Sealed { mut intent, mut batch, begun } = sealed;
         let context = Arc::clone(&self.context);
         let mut doubtful = begun;
-        if !intent.frames.is_empty() && !begun {
+        // Also for a batch of ledger rows alone: its number must not be used again after a restart.
+        if !begun {
             write_intent(&context, &mut intent).await?;
         }
         let written = loop {
@@ -134,6 +135,8 @@ impl Committer {
         self.given.clear();
         let mut refused = Vec::new();
         for (at, arrival) in batch.arrivals().iter().enumerate() {
+            // Frames may take long to decode, and the lease must be kept meanwhile.
+            tokio::task::yield_now().await;
             match decode(&arrival.bytes, &mut self.scratch) {
                 Ok(frame) => self.assembler.append(&frame),
                 Err(error) => refused.push((at, error.reason())),
@@ -171,7 +174,7 @@ impl Committer {
     /// Waits for an insert; false when none is running.
     async fn settle_one(&mut self) -> Result<bool, PipelineError> {
         let Some(done) = self.running.join_next().await else { return Ok(false) };
-        let (piece, again) = done.map_err(failed)??;
+        let (piece, again) = done.map_err(|error| failed(&error))??;
         if again {
             self.given.entry(piece.table.clone()).or_default().1 = true;
         }
@@ -209,7 +212,7 @@ fn size_of_piece(piece: &Piece) -> usize {
 }
 
 /// A task of ours that panicked or was stopped.
-fn failed(error: tokio::task::JoinError) -> PipelineError {
+fn failed(error: &tokio::task::JoinError) -> PipelineError {
     PipelineError::Task(error.to_string())
 }
 

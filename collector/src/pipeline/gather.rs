@@ -18,6 +18,12 @@ const DAMAGED_COPIES: u32 = 3;
 /// acknowledged, and two batches are in hand at a time.
 const MAX_FRAMES: usize = 3500;
 const MAX_BYTES: usize = 48 << 20;
+/// Rows for the ledger beside those of the frames: a report of drops may name a million.
+const MAX_LEDGER: usize = 200_000;
+/// In memory a row takes its table's whole width, however few metrics its frame gives.
+const ROW_WEIGHT: u64 = 30;
+/// Damaged copies that are remembered.
+const MAX_DAMAGED: usize = 10_000;
 /// A table's block is closed at this many rows: some 10 MB of the widest busy table.
 const CUT_ROWS: u32 = 32_768;
 
@@ -30,7 +36,8 @@ pub(super) struct Batch {
     ledger: Vec<LedgerRow>,
     /// Agents (and boots) that sent what is stored already, and are told so again.
     repeated: HashSet<(String, u64)>,
-    samples: u64,
+    /// Samples, or more where rows are nearly empty.
+    weight: u64,
     bytes: usize,
 }
 
@@ -41,11 +48,14 @@ impl Batch {
 
     /// Whether it may take another frame.
     pub(super) fn has_room(&self, samples: u64) -> bool {
-        self.samples < samples && self.frames.len() < MAX_FRAMES && self.bytes < MAX_BYTES
+        self.weight < samples
+            && self.frames.len() < MAX_FRAMES
+            && self.bytes < MAX_BYTES
+            && self.ledger.len() < MAX_LEDGER
     }
 
     pub(super) fn push(&mut self, entry: FrameEntry, arrival: Arrival) {
-        self.samples += entry.samples;
+        self.weight += entry.samples.max(u64::from(entry.rows) * ROW_WEIGHT);
         self.bytes += arrival.bytes.len();
         self.frames.push(entry);
         self.arrivals.push(arrival);
@@ -188,6 +198,9 @@ impl Line {
         let agent = header.agent.as_str().to_owned();
         self.admission.release(&agent, header.boot, header.seq);
         let key = (agent, header.boot, header.seq);
+        if self.damaged.len() >= MAX_DAMAGED {
+            self.damaged.clear();
+        }
         let copies = self.damaged.entry(key.clone()).or_insert(0);
         *copies += 1;
         if *copies >= DAMAGED_COPIES {

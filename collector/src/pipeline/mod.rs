@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::health::Health;
 use crate::ingest::{Admission, Event, IngestError, Lease, LeaseView, Source, LEASE_TIME};
-use crate::store::{Agents, Store, StoreError};
+use crate::store::{Agents, PartialWindows, Store, StoreError};
 use crate::telemetry::Telemetry;
 
 use commit::{Committed, Sealed};
@@ -33,6 +33,10 @@ use gather::{Batch, Damaged};
 /// their frames at the turn, so a frame waits for little more than its way here.
 const CLOSE_AFTER_TURN_US: i64 = 200_000;
 const SECOND_US: i64 = 1_000_000;
+/// How long a batch waits for the roll-up task before it goes on without.
+const ROLLUP_PATIENCE: Duration = Duration::from_secs(10);
+/// Missed windows are looked through for doubles beyond this many.
+const MOST_MISSED: usize = 100_000;
 /// Pause after a failure that stops a partition.
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
@@ -142,6 +146,7 @@ async fn own(
         fence,
         due: next_due(commit::now_us()),
         rollup,
+        missed: Vec::new(),
     };
     for arrival in held {
         line.take(arrival).await;
@@ -231,6 +236,8 @@ struct Line {
     /// When the batch is to be closed.
     due: Instant,
     rollup: mpsc::Sender<rollup::Update>,
+    /// Windows whose reductions the roll-up task was too slow to take: it selects them from the raw rows.
+    missed: Vec<(String, u32, u64)>,
 }
 
 impl Line {
@@ -310,8 +317,29 @@ impl Line {
         let counters = &self.context.telemetry.counters;
         counters.agents.store(self.admission.agents() as u64, Ordering::Relaxed);
         counters.sequence_holes.store(self.admission.holes(), Ordering::Relaxed);
-        let _ =
-            self.rollup.send(rollup::Update { batch: committed.number, windows: committed.windows }).await;
+        self.hand_on(committed.number, committed.windows).await;
         self.committing = false;
+    }
+
+    /// Gives the roll-up task a batch's reductions. When it is stuck, frames go on without it.
+    async fn hand_on(&mut self, batch: u64, windows: PartialWindows) {
+        let patience = if self.missed.is_empty() { ROLLUP_PATIENCE } else { Duration::ZERO };
+        match tokio::time::timeout(patience, self.rollup.reserve()).await {
+            Ok(Ok(place)) => {
+                let missed = std::mem::take(&mut self.missed);
+                place.send(rollup::Update { batch, windows, missed });
+            }
+            Ok(Err(_)) => {}
+            Err(_) => {
+                if self.missed.is_empty() {
+                    tracing::warn!("roll-ups are behind; they are made from the raw rows later");
+                }
+                self.missed.extend(windows.into_keys().map(|(agent, window)| (agent, window, batch)));
+                if self.missed.len() > MOST_MISSED {
+                    self.missed.sort_unstable();
+                    self.missed.dedup_by(|a, b| (&a.0, a.1) == (&b.0, b.1));
+                }
+            }
+        }
     }
 }

@@ -88,6 +88,10 @@ async fn rebuild(
     found: Vec<Option<Arrival>>,
 ) -> Result<(), PipelineError> {
     let mut batch = Batch::default();
+    for frame in &intent.frames {
+        // A report in the batch may name a frame of the batch: that one is stored, not dropped.
+        let _ = admission.admit(&frame.agent, frame.boot, frame.seq);
+    }
     for arrival in found.into_iter().flatten() {
         let Ok(header) = verify(&arrival.bytes) else { continue };
         let entry = entry_of(&header);

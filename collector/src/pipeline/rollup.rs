@@ -45,6 +45,8 @@ const QUEUE: usize = 1;
 pub(super) struct Update {
     pub batch: u64,
     pub windows: PartialWindows,
+    /// Agents, windows and batches of earlier batches whose reductions did not come.
+    pub missed: Vec<(String, u32, u64)>,
 }
 
 /// One agent's share of one window on its way to the roll-up table.
@@ -119,6 +121,16 @@ impl Windows {
     /// Takes in what a batch added.
     fn absorb(&mut self, update: Update) {
         let now = Instant::now();
+        for (agent, window, batch) in update.missed {
+            let newest = self.newest.entry(agent.clone()).or_insert(window);
+            *newest = window.max(*newest);
+            let (share, touched) = self.shares.entry((window, agent)).or_insert((Share::Select(0), now));
+            *touched = now;
+            match share {
+                Share::Own(own) => *share = Share::Select(batch.max(own.batch)),
+                Share::Select(newest) => *newest = batch.max(*newest),
+            }
+        }
         for ((agent, window), partial) in update.windows {
             let late = self.floor.get(&agent).is_some_and(|floor| window <= *floor);
             let newest = self.newest.entry(agent.clone()).or_insert(window);

@@ -9,7 +9,7 @@ use super::client::Form;
 use super::ddl::{literals, Place};
 use super::ledger_schema::{ledger_columns, oldest_day};
 use super::native::{put_text, put_varint};
-use super::{Agents, FrameEntry, Intent, LedgerRow, NativeBlock, Store, StoreError, Watermark};
+use super::{Agents, FrameEntry, Intent, LedgerRow, LedgerStatus, NativeBlock, Store, StoreError, Watermark};
 
 /// Frames that one statement names.
 const FRAMES_AT_ONCE: usize = 200;
@@ -19,6 +19,13 @@ struct NumberRow {
     agent: String,
     boot: u64,
     seq: u64,
+}
+
+#[derive(Deserialize)]
+struct BesideRow {
+    agent: String,
+    first_us: i64,
+    last_us: i64,
 }
 
 #[derive(Deserialize)]
@@ -110,19 +117,24 @@ impl Store {
         Ok(rows.into_iter().next())
     }
 
-    /// Whether every frame of the intent is in the ledger under its batch.
+    /// Whether every frame of the intent is in the ledger under its batch. One whose frames were all lost
+    /// says nothing of its rows, so it never counts as complete.
     ///
     /// # Errors
     /// What ClickHouse says.
     pub async fn ledger_batch_complete(&self, intent: &Intent) -> Result<bool, StoreError> {
-        let sql = format!(
-            "SELECT uniqExact(agent, boot, seq) AS count FROM {} WHERE partition = {} AND batch = {}",
-            self.place().asked("ledger"),
-            intent.partition,
-            intent.number,
-        );
-        let rows: Vec<CountRow> = self.connection.rows("the ledger of a batch", &sql).await?;
-        Ok(rows.first().is_some_and(|row| row.count >= intent.frames.len() as u64))
+        if intent.frames.is_empty() {
+            return Ok(intent.lost.is_empty());
+        }
+        let (partition, batch) = (intent.partition, intent.number);
+        let row = |frame: &FrameEntry| LedgerRow {
+            frame: frame.clone(),
+            status: LedgerStatus::Stored,
+            partition,
+            batch,
+        };
+        let rows: Vec<LedgerRow> = intent.frames.iter().map(row).collect();
+        Ok(self.missing_in_ledger(&rows).await?.is_empty())
     }
 
     /// Per agent, the time of its newest stored sample (µs since 1970 UTC).
@@ -208,14 +220,49 @@ impl Store {
         Ok(count)
     }
 
-    /// Deletes whatever rows of these frames reached the raw tables.
+    /// Frames in the ledger as stored that share an agent and some time with these: a clock was set back,
+    /// or two hosts go by one name.
+    async fn stored_beside(&self, frames: &[FrameEntry]) -> Result<Vec<BesideRow>, StoreError> {
+        let spans: Vec<String> = frames
+            .iter()
+            .map(|frame| {
+                format!(
+                    "(agent = {} AND first <= fromUnixTimestamp64Micro(toInt64({}), 'UTC') \
+                     AND last >= fromUnixTimestamp64Micro(toInt64({}), 'UTC') AND NOT (boot = {} AND seq = {}))",
+                    super::ddl::literal(&frame.agent),
+                    frame.last_us,
+                    frame.first_us,
+                    frame.boot,
+                    frame.seq
+                )
+            })
+            .collect();
+        let sql = format!(
+            "SELECT agent, toUnixTimestamp64Micro(first) AS first_us, toUnixTimestamp64Micro(last) AS last_us \
+             FROM {} WHERE status = 'stored' AND ({})",
+            self.place().asked("ledger"),
+            spans.join(" OR ")
+        );
+        let rows: Vec<BesideRow> = self.connection.rows("stored frames beside lost ones", &sql).await?;
+        if !rows.is_empty() {
+            tracing::error!(
+                frames = rows.len(),
+                "an unfinished batch shares times with stored frames; rows at those times are left"
+            );
+        }
+        Ok(rows)
+    }
+
+    /// Deletes whatever rows of these frames reached the raw tables. Rows at times of other, stored frames
+    /// of the same agent are left: better a row twice than one lost.
     ///
     /// # Errors
     /// What ClickHouse says.
     pub async fn delete_frames(&self, frames: &[FrameEntry]) -> Result<(), StoreError> {
         let place = self.place();
         for some in frames.chunks(FRAMES_AT_ONCE) {
-            let rows: Vec<String> = some.iter().map(rows_of).collect();
+            let stored = self.stored_beside(some).await?;
+            let rows: Vec<String> = some.iter().map(|frame| rows_to_delete(frame, &stored)).collect();
             for family in &self.catalogue.families {
                 let sql = format!(
                     "DELETE FROM {}{} WHERE {}",
@@ -238,6 +285,20 @@ fn rows_of(frame: &FrameEntry) -> String {
         frame.first_us,
         frame.last_us,
     )
+}
+
+/// The same without the times of stored frames.
+fn rows_to_delete(frame: &FrameEntry, stored: &[BesideRow]) -> String {
+    let kept = stored.iter().filter(|row| row.agent == frame.agent);
+    let spared: String = kept
+        .map(|row| {
+            format!(
+                " AND NOT (ts >= fromUnixTimestamp64Micro(toInt64({}), 'UTC') AND ts <= fromUnixTimestamp64Micro(toInt64({}), 'UTC'))",
+                row.first_us, row.last_us
+            )
+        })
+        .collect();
+    format!("({}{spared})", rows_of(frame))
 }
 
 /// A boot whose first numbers may have gone with the TTL counts as whole from its first row on.

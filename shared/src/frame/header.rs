@@ -175,7 +175,7 @@ impl Header {
     fn check_bounds(&self) -> Result<(), FrameError> {
         let rule = |ok: bool, what| if ok { Ok(()) } else { Err(FrameError::Bounds(what)) };
         rule(self.flags & !FLAG_DROPPED == 0, "flag")?;
-        rule(self.seq > 0, "sequence number")?;
+        rule(self.seq > 0 && self.seq < 1 << 62, "sequence number")?;
         rule(self.first_us <= self.last_us, "time range")?;
         rule(self.first_us >= 0 && self.last_us < MAX_TIME_US, "time")?;
         rule(self.rows <= MAX_ROWS, "row count")?;

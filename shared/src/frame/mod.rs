@@ -29,7 +29,7 @@ pub use wire::DroppedRange;
 /// Most scans of one family in one frame: one bit each in a 128-bit map.
 pub const MAX_SCANS: usize = 128;
 /// Most rows in one frame.
-pub const MAX_ROWS: u32 = 1 << 20;
+pub const MAX_ROWS: u32 = 1 << 18;
 /// Most samples in one frame: bounds what a decoder allocates (8 bytes each, at worst).
 pub const MAX_SAMPLES: u64 = 1 << 22;
 /// Longest payload: with the header it stays under NATS's default limit of 1 MiB a message.
