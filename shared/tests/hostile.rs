@@ -3,7 +3,7 @@
 
 mod model;
 
-use fettle_shared::frame::{FrameError, MAX_DROPPED, MAX_KEY_TEXT};
+use fettle_shared::frame::{FrameError, MAX_DROPPED, MAX_KEY_TEXT, MAX_ROWS};
 use model::allocation::Counting;
 use model::envelope::{plain_block, signed, varint, Claims, Envelope, WireBlock};
 use model::refusal::{refusal, within_bounds};
@@ -39,8 +39,8 @@ fn absurd_counts() {
     assert_eq!(wrong(&one(1, |b| b.2 = 0)), "entity count");
     assert_eq!(wrong(&one(1, |b| b.2 = 2)), "entity count");
     assert_eq!(wrong(&one(1, |b| b.2 = u32::MAX)), "entity count");
-    assert_eq!(wrong(&one(1 << 20, |b| b.2 = 1 << 20)), "change map");
-    assert_eq!(wrong(&one(1 << 20, |b| (b.2, b.5) = (1 << 20, vec![1]))), "presence map");
+    assert_eq!(wrong(&one(MAX_ROWS, |b| b.2 = MAX_ROWS)), "change map");
+    assert_eq!(wrong(&one(MAX_ROWS, |b| (b.2, b.5) = (MAX_ROWS, vec![1]))), "presence map");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn payloads_that_do_not_unpack_as_promised() {
 #[test]
 fn envelopes_that_claim_too_much() {
     let length = |n: u64| [vec![253], n.to_le_bytes().to_vec()].concat();
-    let refused = |raw: &[u8]| refusal(&Claims::of(1 << 20, 4).frame_of_raw(raw));
+    let refused = |raw: &[u8]| refusal(&Claims::of(MAX_ROWS, 4).frame_of_raw(raw));
     for count in [9, 2_000, 2_600, 10_000, 1 << 20, 1 << 40, u64::MAX] {
         assert_eq!(refused(&length(count)), FrameError::Envelope, "{count} blocks");
         assert_eq!(refused(&[&[0], &length(count)[..]].concat()), FrameError::Envelope, "{count} ranges");
