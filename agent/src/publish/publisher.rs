@@ -156,6 +156,9 @@ impl Publisher {
             let wake = self.wait(&mut stop).await;
             self.handle(wake).await?;
         }
+        // The word of the newest frame may not have been taken yet: without it the flow would seem idle.
+        let view = *self.view.borrow_and_update();
+        self.flow.see(view, Instant::now());
         let deadline = Instant::now() + patience;
         let (_never, mut never) = watch::channel(false);
         while self.flow.is_connected() && !self.is_done() {

@@ -151,7 +151,7 @@ pub(crate) struct Server {
 /// Flags of `fettle sql`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    fettle sql \"SELECT name, rss_bytes FROM process ORDER BY ts DESC, rss_bytes DESC LIMIT 10\"\n  \
+    fettle sql \"SELECT comm, rss_bytes FROM process ORDER BY ts DESC, rss_bytes DESC LIMIT 10\"\n  \
     fettle sql --format CSVWithNames \"SELECT * FROM cpu LIMIT 100\" > cpu.csv\n  \
     fettle sql < questions.sql\n  \
     fettle sql                 the prompt: end a question with `;`, \\d lists tables, \\q leaves\n\n\
