@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod handoff;
+pub mod host_file;
 pub mod pipeline;
 pub mod publish;
 pub mod sample;

@@ -2,5 +2,6 @@
 //! samples, and the NATS subjects it travels on. Plain data and pure functions: no I/O, no async.
 
 pub mod catalogue;
+pub mod command;
 pub mod frame;
 pub mod subjects;

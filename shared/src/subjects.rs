@@ -112,6 +112,19 @@ pub fn quarantine_subject(agent: &str) -> String {
     format!("fettle.quarantine.{agent}")
 }
 
+/// Subject on which an agent is given orders; a request, answered with a receipt (accepted or refused).
+pub fn orders_subject(agent: &str) -> String {
+    format!("fettle.orders.{agent}")
+}
+
+/// Subject on which an agent hands in a receipt; a request, answered by the receipt's id once it is stored.
+pub fn receipts_subject(agent: &str) -> String {
+    format!("fettle.receipts.{agent}")
+}
+
+/// Filter of all receipts.
+pub const RECEIPTS_FILTER: &str = "fettle.receipts.>";
+
 /// `Nats-Msg-Id` of a frame. A re-send (`attempt` > 0) gets an id of its own, so that JetStream's
 /// de-duplication cannot swallow it after having lost the first; the collector drops true doubles.
 pub fn message_id(agent: &str, boot: u64, seq: u64, attempt: u32) -> String {

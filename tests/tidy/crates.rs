@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::tree::Complaints;
 
 /// A crate, and what must not come into its binary by any way.
-const NEVER: [(&str, &[&str]); 4] = [
+const NEVER: [(&str, &[&str]); 6] = [
     ("fettle-shared", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
     (
         "fettle-agent",
@@ -17,6 +17,8 @@ const NEVER: [(&str, &[&str]); 4] = [
     ),
     ("fettle-engine", &["async-nats", "fettle-shared"]),
     ("fettle-analysis", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
+    ("fettle-alert", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
+    ("fettle-decide", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
 ];
 
 /// Dependencies of each package in a `Cargo.lock`. A package in two versions counts as one.

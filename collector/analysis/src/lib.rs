@@ -14,4 +14,5 @@ pub mod forecast;
 pub mod health;
 pub mod linear;
 pub mod predict;
+pub mod second;
 pub mod words;

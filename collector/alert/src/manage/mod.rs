@@ -1,0 +1,1 @@
+//! Alerts: what is remembered of findings, and who is told.

@@ -1,0 +1,1 @@
+//! Rules: what counts as wrong.
