@@ -3,5 +3,6 @@
 
 pub mod catalogue;
 pub mod command;
+pub mod error_kind;
 pub mod frame;
 pub mod subjects;
