@@ -72,7 +72,8 @@ async fn change_with<T>(
     ask: impl FnOnce(T) -> Ask,
 ) -> Response {
     if !state.token.is_shown(headers) {
-        let error = "send Authorization: Bearer TOKEN; the token is in api.token in the collector's state directory";
+        let error =
+            "send Authorization: Bearer TOKEN; the token is in api.token in the collector's state directory";
         return refuse(StatusCode::UNAUTHORIZED, error);
     }
     match body {

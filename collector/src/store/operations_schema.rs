@@ -108,6 +108,10 @@ fn audit() -> Table {
     Table {
         order: vec!["seq".into()],
         partition: "toYYYYMM(ts)".into(),
-        ..table("audit", "Intents before, outcomes after, chained by hashes; check with fettle audit verify.", columns)
+        ..table(
+            "audit",
+            "Intents before, outcomes after, chained by hashes; check with fettle audit verify.",
+            columns,
+        )
     }
 }

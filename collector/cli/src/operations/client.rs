@@ -81,26 +81,20 @@ impl<'a> Operations<'a> {
 
     fn author(&self) -> Result<String, OperationsError> {
         let named = self.arguments.author.clone().or_else(|| std::env::var("USER").ok());
-        named.filter(|name| !name.is_empty()).ok_or_else(|| {
-            OperationsError::Argument("say who you are with --author, for the audit".into())
-        })
+        named
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| OperationsError::Argument("say who you are with --author, for the audit".into()))
     }
 
     fn token(&self) -> Result<String, OperationsError> {
         let state = || self.arguments.state_dir.clone().unwrap_or_else(default_state_dir);
-        let path =
-            self.arguments.token_file.clone().unwrap_or_else(|| state().join("collector/api.token"));
+        let path = self.arguments.token_file.clone().unwrap_or_else(|| state().join("collector/api.token"));
         std::fs::read_to_string(&path)
             .map(|text| text.trim().to_owned())
             .map_err(|e| OperationsError::Token { path, cause: e.to_string() })
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> Result<Value, OperationsError> {
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, OperationsError> {
         let away = |cause: String| OperationsError::Away { url: self.base.to_string(), cause };
         let url = self.base.join(path).map_err(|e| OperationsError::Argument(e.to_string()))?;
         let mut request = self.http.request(method, url).timeout(PATIENCE);

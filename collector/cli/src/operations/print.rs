@@ -13,7 +13,10 @@ pub(crate) fn alerts(answer: &Value) {
 /// One alert with its decisions.
 pub(crate) fn why(answer: &Value) {
     let alert = &answer["alert"];
-    fields(alert, &["id", "rule", "state", "severity", "since", "summary", "description", "incident", "labels"]);
+    fields(
+        alert,
+        &["id", "rule", "state", "severity", "since", "summary", "description", "incident", "labels"],
+    );
     output::line("");
     table(&answer["decisions"], &["at", "reason", "text"], "nothing was decided about it yet");
 }
@@ -43,18 +46,29 @@ pub(crate) fn plan(answer: &Value) {
 
 /// What would be done now.
 pub(crate) fn explanation(answer: &Value) {
-    table(&answer["would"], &["host", "component", "policy", "action", "approval", "text"], "nothing would be done now");
+    table(
+        &answer["would"],
+        &["host", "component", "policy", "action", "approval", "text"],
+        "nothing would be done now",
+    );
     table(&answer["would_not"], &["host", "component", "policy", "reason"], "nothing is held back");
 }
 
 /// Components.
 pub(crate) fn components(answer: &Value) {
-    table(answer, &["host", "component", "kind", "up", "replicas", "critical", "seen"], "no components are known");
+    table(
+        answer,
+        &["host", "component", "kind", "up", "replicas", "critical", "seen"],
+        "no components are known",
+    );
 }
 
 /// The state of operations.
 pub(crate) fn status(answer: &Value) {
-    fields(answer, &["frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "rules", "policies"]);
+    fields(
+        answer,
+        &["frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "rules", "policies"],
+    );
     table(&answer["channels"], &["channel", "state", "sent", "failed", "error"], "no channels");
     table(&answer["breakers"], &["target", "action", "state"], "no breaker is open");
 }
@@ -92,7 +106,9 @@ fn words(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => map.iter().map(|(k, v)| format!("{k}={}", words(v))).collect::<Vec<_>>().join(" "),
+        Value::Object(map) => {
+            map.iter().map(|(k, v)| format!("{k}={}", words(v))).collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     }
 }
