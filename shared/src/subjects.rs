@@ -122,6 +122,14 @@ pub fn receipts_subject(agent: &str) -> String {
     format!("fettle.receipts.{agent}")
 }
 
+/// Subject on which an agent tells what its host's own file declares.
+pub fn inventory_subject(agent: &str) -> String {
+    format!("fettle.inventory.{agent}")
+}
+
+/// Filter of all inventories.
+pub const INVENTORY_FILTER: &str = "fettle.inventory.>";
+
 /// Filter of all receipts.
 pub const RECEIPTS_FILTER: &str = "fettle.receipts.>";
 

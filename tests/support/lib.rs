@@ -9,6 +9,7 @@ pub mod plan;
 pub mod process;
 pub mod producer;
 pub mod proof;
+pub mod sink;
 pub mod sql;
 pub mod stack;
 pub mod wait;

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::operations::arguments::{
+    AlertsArguments, AuditArguments, LookArguments, PlansArguments, SilencesArguments, WordArguments,
+};
+
 /// Keeps a fleet of Linux hosts in good order: samples, stores, answers in SQL.
 #[derive(Debug, Parser)]
 #[command(
@@ -38,6 +42,22 @@ pub(crate) enum Command {
     Metrics(MetricsArguments),
     /// Run the detectors and forecasters over labelled data, for its scorers.
     Eval(EvalArguments),
+    /// What is wrong, why people were told or not, and who takes care of it.
+    Alerts(AlertsArguments),
+    /// Tell nobody about some alerts for a while.
+    Silences(SilencesArguments),
+    /// The services that hosts declare, and how they are.
+    Components(LookArguments),
+    /// What is done to mend things: list, approve, deny, cancel, roll back.
+    Plans(PlansArguments),
+    /// Do nothing to any host until `fettle unfreeze`.
+    Freeze(WordArguments),
+    /// Go on after `fettle freeze`.
+    Unfreeze(WordArguments),
+    /// How operations are: freezes, channels, breakers, the public key, the audit's head.
+    Status(LookArguments),
+    /// The audit: what was wanted and what became of it.
+    Audit(AuditArguments),
     /// Check what Fettle needs from this machine, and say how to fix what is missing.
     Doctor(DoctorArguments),
     /// Run a program that dies with its parent (used by `fettle up`).

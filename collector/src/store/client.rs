@@ -154,6 +154,28 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Inserts rows as JSON objects, one a line.
+    pub(super) async fn insert_json(&self, table: &str, body: Bytes, token: &str) -> Result<(), StoreError> {
+        let mut insert = self
+            .client
+            .insert_formatted_with(format!("INSERT INTO {table} FORMAT JSONEachRow"))
+            .with_setting("insert_deduplication_token", token)
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("async_insert", "0")
+            .with_setting("date_time_input_format", "best_effort")
+            .with_setting("input_format_skip_unknown_fields", "1");
+        if self.settings.cluster.is_some() {
+            insert = insert.with_setting("distributed_foreground_insert", "1");
+        }
+        self.limited(table, async {
+            insert.send(body).await?;
+            insert.end().await
+        })
+        .await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

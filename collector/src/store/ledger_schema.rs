@@ -53,7 +53,7 @@ pub(super) fn log_columns() -> Vec<ColumnSpec> {
     .to_vec()
 }
 
-fn table(name: &str, comment: &str, columns: Vec<TableColumn>) -> Table {
+pub(super) fn table(name: &str, comment: &str, columns: Vec<TableColumn>) -> Table {
     Table {
         name: name.into(),
         comment: comment.into(),

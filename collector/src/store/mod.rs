@@ -15,6 +15,7 @@ mod ledger;
 mod ledger_schema;
 mod migrate;
 mod native;
+mod operations_schema;
 mod own_rows;
 mod rollup;
 mod rollup_log;
@@ -38,7 +39,7 @@ pub use windows::{AgentWindow, PartialWindows};
 use bytes::Bytes;
 use fettle_shared::catalogue::Catalogue;
 use serde::de::DeserializeOwned;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use client::Connection;
 use ddl::Place;
@@ -101,6 +102,26 @@ impl Store {
     /// What ClickHouse says.
     pub async fn insert_block(&self, table: &str, body: &[Bytes], token: &str) -> Result<(), StoreError> {
         self.connection.insert(&self.place().asked(table), Form::Whole, body, token).await
+    }
+
+    /// Inserts rows given as JSON objects, once: again with the same token changes nothing. For tables of
+    /// few rows; columns that an object lacks get their defaults.
+    ///
+    /// # Errors
+    /// What ClickHouse says, or a row that is no JSON object.
+    pub async fn insert_rows<T: Serialize>(
+        &self,
+        table: &str,
+        rows: &[T],
+        token: &str,
+    ) -> Result<(), StoreError> {
+        let mut body = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut body, row)
+                .map_err(|error| StoreError::Answer { what: table.into(), cause: error.to_string() })?;
+            body.push(b'\n');
+        }
+        self.connection.insert_json(&self.place().asked(table), Bytes::from(body), token).await
     }
 
     /// The rows of a SELECT, each read from its JSON object. For the read side.

@@ -5,7 +5,11 @@
 //! stored together; its intent is written first, its ledger rows last, so a crash in between leaves
 //! an intent whose ledger rows are missing, and that is how it is found again.
 
+mod operations;
+
 use serde::{Deserialize, Serialize};
+
+pub use operations::{Ask, AskError, OperationsHandle, PlanVerb, Question, SilenceOrder, Word};
 
 /// One frame as the intent and the ledger know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
