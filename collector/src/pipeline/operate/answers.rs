@@ -3,12 +3,12 @@
 
 use fettle_alert::manage::{hex, unhex, Matchers, Phase as AlertPhase, Request, Silence};
 use fettle_decide::operator::run::{Phase, Run};
-use fettle_notify::Channels;
 use serde::Serialize;
 use serde_json::{json, Value};
 
 use super::desk::Desk;
 use super::history::time;
+use super::tell::Channels;
 use crate::handoff::{Ask, AskError, PlanVerb, SilenceOrder, Word};
 use crate::orders::Sender;
 

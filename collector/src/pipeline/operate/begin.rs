@@ -7,11 +7,11 @@ use tokio::task::JoinSet;
 
 use super::rules::{Heard, Rules};
 use super::{run, Operations, OperationsFiles};
-use crate::handoff::Question;
+use crate::handoff::{Question, Watched};
 use crate::orders::SigningKey;
 use crate::pipeline::Context;
 
-/// Seconds and signals that may wait for the rules; more are left out, as the next second says it again.
+/// Signals that may wait for the rules.
 const HEARD: usize = 4096;
 
 /// What operations are started with.
@@ -21,6 +21,8 @@ pub struct Start {
     pub files: OperationsFiles,
     /// The key that orders are signed with.
     pub key: Option<SigningKey>,
+    /// Judged seconds.
+    pub judged: mpsc::Receiver<Watched>,
     /// What people ask.
     pub questions: mpsc::Receiver<Question>,
     /// The collector's state directory.
@@ -35,8 +37,8 @@ pub fn start(
 ) -> (JoinSet<()>, mpsc::Sender<Heard>) {
     let (heard, sources) = mpsc::channel(HEARD);
     let mut tasks = JoinSet::new();
-    let Start { files, key, questions, directory } = start;
-    tasks.spawn(Rules::new(context.clone(), &files).run(sources, stop.clone()));
+    let Start { files, key, questions, judged, directory } = start;
+    tasks.spawn(Rules::new(context.clone(), &files).run(judged, sources, stop.clone()));
     let operations = Operations { context: context.clone(), key, files, questions, directory };
     tasks.spawn(run(operations, stop.clone()));
     (tasks, heard)

@@ -7,11 +7,13 @@
 //! beside partitions and finds what is wrong; this file is the loop that carries things between them.
 
 mod answers;
+mod begin;
 mod desk;
 mod files;
 mod history;
 mod report;
 mod rules;
+mod tell;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use std::time::Duration;
 use fettle_alert::handoff::Notification;
 use fettle_alert::manage;
 use fettle_decide::policy::Policy;
-use fettle_notify::Channels;
 use fettle_shared::command::Order;
 use fettle_shared::inventory::Inventory;
 use fettle_shared::subjects::INVENTORY_FILTER;
@@ -38,9 +39,11 @@ use crate::store::StoreError;
 use desk::{Desk, Saved, Turn};
 use files::Source;
 use report::HostReport;
+use tell::Channels;
 
+pub use begin::{start, Start};
 pub use files::OperationsFiles;
-pub use rules::{Rules, Sources};
+pub use rules::Heard;
 
 /// Operations are a partition of their own as far as leases go.
 const PARTITION: u16 = u16::MAX;
@@ -338,7 +341,7 @@ impl Office {
         for notification in self.owed.notifications.drain(..) {
             let (done, channels) = (self.done.0.clone(), Arc::clone(&self.channels));
             tokio::spawn(async move {
-                let outcome = rules::told(channels.send(&notification).await);
+                let outcome = channels.send(&notification).await;
                 let _ = done.send(Done::Notification(Box::new(notification), outcome)).await;
             });
         }

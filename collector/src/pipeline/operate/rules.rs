@@ -4,16 +4,15 @@
 //! lost of it in a crash is said again by the data.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fettle_alert::handoff::Finding;
-use fettle_alert::manage;
 use fettle_alert::rules::{
-    AnomalySignal, Evaluator, ForecastSignal, PredictionSignal, RuleSet, Saved, Settings, SqlRow,
+    AnomalySignal, Evaluator, ForecastSignal, PredictionSignal, RuleSet, Saved, SeriesName,
+    Settings, SqlRow,
 };
-use fettle_analysis::second::HostSecond;
+use fettle_analysis::live::{AnomalyKind, AnomalyRow};
 use fettle_shared::subjects::partition_of;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use super::files::{OperationsFiles, Source};
 use super::report::{self, HostReport};
 use super::{now_us, Context};
+use crate::handoff::Watched;
 use crate::orders::StateCell;
 
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,10 +35,6 @@ const FINDINGS_AT_ONCE: usize = 200;
 /// What rules hear.
 #[derive(Debug)]
 pub enum Heard {
-    /// A second of a host.
-    Second(Arc<HostSecond>),
-    /// An alarm of the detectors.
-    Anomaly(AnomalySignal),
     /// A forecast.
     Forecast(ForecastSignal),
     /// A prediction.
@@ -47,8 +43,18 @@ pub enum Heard {
     Lost(u16),
 }
 
-/// Where rules hear from.
-pub type Sources = mpsc::Receiver<Heard>;
+/// An anomaly as rules take it; what moved together in an incident is no alarm of its own.
+fn signal(row: AnomalyRow) -> Option<AnomalySignal> {
+    let series = match row.kind {
+        AnomalyKind::Together => return None,
+        AnomalyKind::Host => None,
+        AnomalyKind::Series => {
+            Some(SeriesName { family: row.family, metric: row.metric, entity: row.entity })
+        }
+    };
+    let (score, severity) = (f64::from(row.score), row.severity.into());
+    Some(AnomalySignal { host: row.host, at_us: row.at_us, severity, score, series, words: row.reason })
+}
 
 /// The rules at work.
 #[derive(Debug)]
@@ -87,13 +93,19 @@ impl Rules {
     }
 
     /// Evaluates until `stop` is set.
-    pub async fn run(mut self, mut heard: Sources, mut stop: watch::Receiver<bool>) {
+    pub async fn run(
+        mut self,
+        mut judged: mpsc::Receiver<Watched>,
+        mut heard: mpsc::Receiver<Heard>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         self.look_at_files();
         self.restore().await;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                Some(watched) = judged.recv() => self.judge(watched).await,
                 Some(heard) = heard.recv() => self.hear(heard).await,
                 _ = tick.tick() => self.tick().await,
                 Some((rule, rows)) = self.answers.1.recv() => {
@@ -109,14 +121,17 @@ impl Rules {
         }
     }
 
+    async fn judge(&mut self, watched: Watched) {
+        let mut report = HostReport::of(&watched.second, self.context.catalogue);
+        report.findings = self.evaluator.second(&watched.second);
+        for signal in watched.anomalies.into_iter().filter_map(signal) {
+            report.findings.extend(self.evaluator.anomaly(&signal));
+        }
+        self.send(report).await;
+    }
+
     async fn hear(&mut self, heard: Heard) {
         let findings = match heard {
-            Heard::Second(second) => {
-                let mut report = HostReport::of(&second, self.context.catalogue);
-                report.findings = self.evaluator.second(&second);
-                return self.send(report).await;
-            }
-            Heard::Anomaly(signal) => self.evaluator.anomaly(&signal),
             Heard::Forecast(signal) => self.evaluator.forecast(&signal),
             Heard::Prediction(signal) => self.evaluator.prediction(&signal),
             Heard::Lost(partition) => {
@@ -250,14 +265,5 @@ impl Rules {
         if let Err(error) = saved {
             tracing::debug!(error, "the rules' state is saved later");
         }
-    }
-}
-
-/// What became of sending, as the alerts take it.
-pub(super) fn told(sent: Result<String, fettle_notify::SendError>) -> manage::Outcome {
-    match sent {
-        Ok(by) => manage::Outcome::Sent { by },
-        Err(error) if error.is_final() => manage::Outcome::GaveUp { problem: error.to_string() },
-        Err(error) => manage::Outcome::Failed { problem: error.to_string() },
     }
 }
