@@ -142,7 +142,10 @@ impl Default for Config {
             hours: BTreeMap::new(),
             escalations: BTreeMap::new(),
             inhibit: Vec::new(),
-            host_silent: Matchers(BTreeMap::from([("rule".to_owned(), "host_silent|host-silent".to_owned())])),
+            host_silent: Matchers(BTreeMap::from([(
+                "rule".to_owned(),
+                "host_silent|host-silent".to_owned(),
+            )])),
             storm: StormSettings::default(),
             flapping: FlappingSettings { changes: 6, window_us: 10 * MINUTE },
             cooldown_us: MINUTE,

@@ -229,7 +229,10 @@ fn add_route(
     }
     if let Some(name) = text.hours {
         if !config.hours.contains_key(&name.value) {
-            return Err(at(&name, &format!("there are no hours named {}; add them below hours:", name.value)));
+            return Err(at(
+                &name,
+                &format!("there are no hours named {}; add them below hours:", name.value),
+            ));
         }
         route.hours = Some(name.value);
         route.outside = Outside::Skip;

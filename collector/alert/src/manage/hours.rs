@@ -101,6 +101,9 @@ mod tests {
 
     #[test]
     fn times_that_are_none_are_refused() {
-        assert_eq!((minute("24:00"), minute("24:01"), minute("7:60"), minute("x")), (Some(1440), None, None, None));
+        assert_eq!(
+            (minute("24:00"), minute("24:01"), minute("7:60"), minute("x")),
+            (Some(1440), None, None, None)
+        );
     }
 }

@@ -57,7 +57,8 @@ pub struct IncidentView {
 impl Manager {
     /// All incidents, the newest first.
     pub fn incidents(&self) -> Vec<IncidentView> {
-        let mut all: Vec<IncidentView> = self.state.incidents.keys().filter_map(|id| self.incident(*id)).collect();
+        let mut all: Vec<IncidentView> =
+            self.state.incidents.keys().filter_map(|id| self.incident(*id)).collect();
         all.sort_by_key(|view| std::cmp::Reverse(view.began_us));
         all
     }
@@ -237,7 +238,8 @@ fn points_at(anomaly: &Alert, alert: &Alert) -> bool {
     let Some(metric) = alert.labels.get("metric") else { return false };
     let same_host = anomaly.labels.get("host") == alert.labels.get("host");
     same_host
-        && ATTRIBUTION.iter().filter_map(|name| anomaly.labels.get(*name)).any(|named| {
-            named.split([',', ' ']).any(|one| one == metric)
-        })
+        && ATTRIBUTION
+            .iter()
+            .filter_map(|name| anomaly.labels.get(*name))
+            .any(|named| named.split([',', ' ']).any(|one| one == metric))
 }

@@ -32,9 +32,11 @@ impl Manager {
             if self.state.alerts.len() >= self.config.alerts_max {
                 let victims = victims.get_or_insert_with(|| self.victims());
                 let room = match victims.last() {
-                    Some(id) => self.state.alerts.get(id).is_none_or(|old| {
-                        old.phase != Phase::Firing || old.severity < finding.severity
-                    }),
+                    Some(id) => self
+                        .state
+                        .alerts
+                        .get(id)
+                        .is_none_or(|old| old.phase != Phase::Firing || old.severity < finding.severity),
                     None => false,
                 };
                 if !room {

@@ -95,11 +95,15 @@ mod tests {
 
     #[test]
     fn rule_and_severity_are_matched_like_labels_and_an_absent_label_is_empty() {
-        let of = |name: &str, pattern: &str| Matchers(BTreeMap::from([(name.to_owned(), pattern.to_owned())]));
+        let of =
+            |name: &str, pattern: &str| Matchers(BTreeMap::from([(name.to_owned(), pattern.to_owned())]));
         let none = Labels::new();
         assert!(of("rule", "disk_*").hold("disk_full", Severity::Low, &none));
         assert!(of("severity", "high|critical").hold("x", Severity::Critical, &none));
         assert!(!of("severity", "high|critical").hold("x", Severity::Low, &none));
-        assert!(!of("team", "?*").hold("x", Severity::Low, &none) && of("team", "!db").hold("x", Severity::Low, &none));
+        assert!(
+            !of("team", "?*").hold("x", Severity::Low, &none)
+                && of("team", "!db").hold("x", Severity::Low, &none)
+        );
     }
 }

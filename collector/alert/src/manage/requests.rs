@@ -120,7 +120,8 @@ impl Manager {
             Request::Unsilence { id, author } => {
                 check_text("the author", author)?;
                 let ended = self.state.silences.remove(id);
-                let silence = ended.ok_or_else(|| RequestError::Unknown { what: "silence", name: id.clone() })?;
+                let silence =
+                    ended.ok_or_else(|| RequestError::Unknown { what: "silence", name: id.clone() })?;
                 self.silence_row(id, &silence, Reason::SilenceOver, &format!("ended by {author}"), now_us);
                 Ok(id.clone())
             }

@@ -212,6 +212,8 @@ pub struct Storm {
     pub until_us: i64,
     /// How many it has held back.
     pub held: usize,
+    /// Whether a digest has told of it.
+    pub digested: bool,
 }
 
 /// Matching alerts are not told for a time.

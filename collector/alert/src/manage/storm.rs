@@ -85,6 +85,7 @@ impl Manager {
                 storm.since_us = Some(now_us);
                 storm.until_us = now_us + settings.suppression_us(storm.severity);
                 storm.held = 0;
+                storm.digested = false;
                 storm.came(now_us, limit);
                 let storm = storm.clone();
                 self.storm_row(&storm, "begins", now_us);
@@ -121,27 +122,41 @@ impl Manager {
             ..Group::default()
         });
         for (id, severity) in moved {
+            let mut undigested = false;
             group.members.remove(id);
             storm.members.insert(*id);
             if let Some(alert) = self.state.alerts.get_mut(id) {
                 alert.groups.retain(|own| own != key && *own != storm_key);
                 alert.groups.push(storm_key.clone());
-                let kind = Self::storm_key(&group.route, &alert.rule, alert.severity);
-                if let Some(storm) = self.state.storms.get_mut(&kind) {
-                    storm.held += usize::from(!is_critical(*severity));
-                }
+                let (rule, severity) = (alert.rule.clone(), alert.severity);
+                undigested |= self.hold_back(&group.route, &rule, severity);
             }
             if is_critical(*severity) {
                 storm.batch_due_us.get_or_insert(now_us + storm.batch_wait_us);
                 self.note(*id, now_us, Reason::StormBatched, &storm_key, String::new());
             } else {
                 storm.held += 1;
-                storm.digest_due_us.get_or_insert(now_us + digest_wait_us);
+                if undigested {
+                    storm.digest_due_us.get_or_insert(now_us + digest_wait_us);
+                }
                 self.note(*id, now_us, Reason::StormHeld, &storm_key, String::new());
             }
         }
         self.state.groups.insert(storm_key, storm);
         self.version += 1;
+    }
+
+    /// Counts an alert with the storms that hold it back; true if no digest has told of one of them yet.
+    fn hold_back(&mut self, route: &str, rule: &str, severity: Severity) -> bool {
+        let mut undigested = false;
+        for rule in [rule, ALL] {
+            let storm = self.state.storms.get_mut(&Self::storm_key(route, rule, severity));
+            if let Some(storm) = storm.filter(|storm| storm.since_us.is_some()) {
+                storm.held += usize::from(!is_critical(severity));
+                undigested |= !storm.digested;
+            }
+        }
+        undigested
     }
 
     /// Ends storms whose time is up, or lets them go on.
@@ -167,13 +182,15 @@ impl Manager {
             ended.push(storm.route.clone());
         }
         self.state.storms.retain(|_, storm| {
-            storm.since_us.is_some() || storm.tellings.back().is_some_and(|at| now_us - at < settings.window_us)
+            storm.since_us.is_some()
+                || storm.tellings.back().is_some_and(|at| now_us - at < settings.window_us)
         });
         for (storm, what) in rows {
             self.storm_row(&storm, what, now_us);
         }
         for route in ended {
-            let lasts = self.state.storms.values().any(|storm| storm.route == route && storm.since_us.is_some());
+            let lasts =
+                self.state.storms.values().any(|storm| storm.route == route && storm.since_us.is_some());
             if let Some(group) = self.state.groups.get_mut(&format!("storm:{route}")) {
                 if group.held > 0 || !group.passed.is_empty() {
                     group.digest_due_us = Some(now_us);
@@ -224,7 +241,8 @@ impl Manager {
             return;
         }
         // Without a time: a storm lasts (its end sets one), or it is over and something came back from a silence.
-        let lasts = self.state.storms.values().any(|storm| storm.route == group.route && storm.since_us.is_some());
+        let lasts =
+            self.state.storms.values().any(|storm| storm.route == group.route && storm.since_us.is_some());
         if group.digest_due_us.is_none() && !lasts {
             group.digest_due_us = Some(now_us + self.config.storm.digest_wait_us);
         }
@@ -235,6 +253,9 @@ impl Manager {
         group.told.extend(held);
         group.held = group.held.max(held.len());
         self.tell(key, group, NotificationKind::Digest, &channels, held, Reason::StormDigest, now_us);
+        for storm in self.state.storms.values_mut().filter(|storm| storm.route == group.route) {
+            storm.digested |= storm.since_us.is_some();
+        }
         group.digest_due_us = None;
         group.held = 0;
         group.passed.clear();
@@ -274,6 +295,7 @@ impl Storm {
             since_us: None,
             until_us: 0,
             held: 0,
+            digested: false,
         }
     }
 

@@ -29,7 +29,8 @@ impl Manager {
         if self.suppressors.is_some() {
             return;
         }
-        let mut found = Suppressors { rules: vec![BTreeMap::new(); self.config.inhibit.len()], ..Default::default() };
+        let mut found =
+            Suppressors { rules: vec![BTreeMap::new(); self.config.inhibit.len()], ..Default::default() };
         for (id, alert) in self.state.alerts.iter().filter(|(_, alert)| alert.shows()) {
             let rank = (alert.began_us, *id);
             let host = alert.labels.get("host");
@@ -57,10 +58,8 @@ impl Manager {
         if let Some((name, silence)) = self.silence_of(alert, now_us) {
             return Some((Reason::Silenced, format!("{name} by {}: {}", silence.author, silence.reason)));
         }
-        let (reason, source) = self
-            .suppressors_of(id, alert)
-            .into_iter()
-            .find(|(_, source)| self.may_suppress(*source, id))?;
+        let (reason, source) =
+            self.suppressors_of(id, alert).into_iter().find(|(_, source)| self.may_suppress(*source, id))?;
         let rule = self.state.alerts.get(&source).map(|alert| alert.rule.clone()).unwrap_or_default();
         Some((reason, format!("{rule} {}", hex(source))))
     }
@@ -90,7 +89,8 @@ impl Manager {
         }
         for (host, component) in self.needed_by(alert) {
             for source in known.down.get(&(host, component)).into_iter().flatten() {
-                let worse = self.state.alerts.get(source).is_some_and(|other| other.severity >= alert.severity);
+                let worse =
+                    self.state.alerts.get(source).is_some_and(|other| other.severity >= alert.severity);
                 if worse && *source != id {
                     found.push((Reason::DependencyDown, *source));
                 }

@@ -38,7 +38,8 @@ impl Manager {
         let names = self.in_order(group, kind, about);
         let (held_back, lines) = self.lines(group, kind, &names);
         let shown: Vec<AlertView> = names.iter().take(SHOWN_MAX).filter_map(|id| self.view(*id)).collect();
-        let severity = names.iter().filter_map(|id| self.state.alerts.get(id)).map(|alert| alert.severity).max();
+        let severity =
+            names.iter().filter_map(|id| self.state.alerts.get(id)).map(|alert| alert.severity).max();
         let (incident, cause) = self.cause_for(&names);
         let mut notification = Notification {
             id: String::new(),
@@ -104,7 +105,8 @@ impl Manager {
             return first;
         }
         let known: std::collections::BTreeSet<u64> = about.iter().copied().collect();
-        let mut rest: Vec<u64> = group.told.union(&group.gone).filter(|id| !known.contains(id)).copied().collect();
+        let mut rest: Vec<u64> =
+            group.told.union(&group.gone).filter(|id| !known.contains(id)).copied().collect();
         rest.sort_unstable_by_key(rank);
         first.append(&mut rest);
         // Stable: what fires before what is over, the worst first.
@@ -135,7 +137,9 @@ impl Manager {
         if digest {
             let passed: usize = group.passed.values().sum();
             held_back = group.held.max(named.len() + passed);
-            lines.extend(group.passed.iter().map(|(rule, count)| format!("{rule}: {count} more, over already")));
+            lines.extend(
+                group.passed.iter().map(|(rule, count)| format!("{rule}: {count} more, over already")),
+            );
         }
         if lines.len() > LINES_MAX {
             let more = lines.len() - (LINES_MAX - 1);
@@ -183,7 +187,8 @@ impl Manager {
 
     fn view(&self, id: u64) -> Option<AlertView> {
         let alert = self.state.alerts.get(&id)?;
-        let summary = if alert.flapping { format!("flapping: {}", alert.summary) } else { alert.summary.clone() };
+        let summary =
+            if alert.flapping { format!("flapping: {}", alert.summary) } else { alert.summary.clone() };
         Some(AlertView {
             id: hex(id),
             rule: alert.rule.clone(),
