@@ -116,7 +116,8 @@ pub async fn run(
         watched: settings.operations.is_some().then_some(watched),
         heard: None,
     };
-    let key = settings.state_dir.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
+    let key =
+        settings.state_dir.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
     let begun = settings.operations.map(|files| {
         let start = Start { files, key, questions, judged, directory: settings.state_dir.clone() };
         operate::start(&context, start, &stop)
@@ -137,7 +138,8 @@ pub async fn run(
         }
     }
     // They save what they know; a stop that hangs does not hold up the collector.
-    let _ = tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
+    let _ =
+        tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
     if let Some(error) = failed {
         return Err(ServiceError::Line(error.to_string()));
     }

@@ -82,7 +82,7 @@ impl Store {
     /// What ClickHouse says.
     pub async fn insert_anomalies(&self, rows: &[AnomalyRow], found_us: i64) -> Result<(), StoreError> {
         let body = lines(rows.iter().map(|row| anomaly(row, found_us)));
-        self.connection.insert_json(&self.place().asked("anomalies"), body).await
+        self.connection.insert_json(&self.place().asked("anomalies"), body, None).await
     }
 
     /// Writes health scores. Written again, they replace themselves.
@@ -91,7 +91,7 @@ impl Store {
     /// What ClickHouse says.
     pub async fn insert_health(&self, rows: &[HealthRow], found_us: i64) -> Result<(), StoreError> {
         let body = lines(rows.iter().map(|row| health(row, found_us)));
-        self.connection.insert_json(&self.place().asked("health"), body).await
+        self.connection.insert_json(&self.place().asked("health"), body, None).await
     }
 
     /// Anomalies, newest first.

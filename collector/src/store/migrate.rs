@@ -13,7 +13,8 @@ use serde::Deserialize;
 use super::ddl::{identifier, Place, Table};
 use super::views::long_view;
 use super::{
-    findings_schema, ledger_schema, operations_schema, schema, Durability, Level, Store, StoreError, StoreSettings,
+    findings_schema, ledger_schema, operations_schema, schema, Durability, Level, Store, StoreError,
+    StoreSettings,
 };
 
 /// Version of the layout of the tables: raised when a table is laid out anew, not when a metric comes.

@@ -123,7 +123,7 @@ impl Store {
                 .map_err(|error| StoreError::Answer { what: table.into(), cause: error.to_string() })?;
             body.push(b'\n');
         }
-        self.connection.insert_json(&self.place().asked(table), Bytes::from(body), token).await
+        self.connection.insert_json(&self.place().asked(table), body, Some(token)).await
     }
 
     /// The rows of a SELECT, each read from its JSON object. For the read side.

@@ -25,7 +25,7 @@ pub(super) fn answer(
         Ask::Alert(id) => alert(desk, &id),
         Ask::Acknowledge(id, word) => {
             let Word { author, reason } = word;
-            request(desk, &Request::Acknowledge { target: id, author, note: reason }, now_us)
+            request(desk, &Request::Ack { target: id, author, note: reason }, now_us)
         }
         Ask::Silences => Ok(silences(desk)),
         Ask::Silence(order) => silence(desk, order, now_us),
@@ -50,9 +50,9 @@ pub(super) fn answer(
             Ok(json!({ "done": "not frozen any more" }))
         }
         Ask::TestChannel(name, word) => {
-            let test = channels
-                .test_message(&name, &word.author, now_us)
-                .ok_or_else(|| AskError::Unknown(format!("there is no channel {name:?}; fettle status lists them")))?;
+            let test = channels.test_message(&name, &word.author, now_us).ok_or_else(|| {
+                AskError::Unknown(format!("there is no channel {name:?}; fettle status lists them"))
+            })?;
             Ok(json!({ "done": format!("a test message goes to {name}"), "notification": test }))
         }
     }
@@ -70,14 +70,14 @@ fn request(desk: &mut Desk, request: &Request, now_us: i64) -> Result<Value, Ask
 
 fn silence(desk: &mut Desk, order: SilenceOrder, now_us: i64) -> Result<Value, AskError> {
     let length_us = i64::try_from(order.seconds).unwrap_or(i64::MAX / 2_000_000).saturating_mul(1_000_000);
-    let silence = Silence {
+    let silence = Request::Silence {
         matchers: Matchers(order.matchers),
         author: order.author,
         reason: order.reason,
-        begins_us: now_us,
+        begins_us: None,
         expires_us: now_us.saturating_add(length_us),
     };
-    request(desk, &Request::Silence(silence), now_us)
+    request(desk, &silence, now_us)
 }
 
 fn alerts(desk: &Desk) -> Value {
@@ -100,14 +100,19 @@ fn alerts(desk: &Desk) -> Value {
 }
 
 fn alert(desk: &Desk, id: &str) -> Result<Value, AskError> {
-    let none = || AskError::Unknown(format!("there is no alert {id}; fettle alerts list shows those there are"));
+    let none =
+        || AskError::Unknown(format!("there is no alert {id}; fettle alerts list shows those there are"));
     let number = unhex(id).ok_or_else(none)?;
     let alert = desk.manager.state().alerts.get(&number).ok_or_else(none)?;
     let decisions: Vec<Value> = alert
         .why
         .iter()
         .map(|why| {
-            let text = if why.group.is_empty() { why.detail.clone() } else { format!("{} [{}]", why.detail, why.group) };
+            let text = if why.group.is_empty() {
+                why.detail.clone()
+            } else {
+                format!("{} [{}]", why.detail, why.group)
+            };
             json!({ "at": time(why.at_us), "reason": why.reason.name(), "text": text })
         })
         .collect();

@@ -329,7 +329,10 @@ impl Office {
     fn carry_out(&mut self) {
         for order in self.owed.orders.drain(..) {
             let Some(sender) = self.sender.clone() else {
-                tracing::error!(order = order.id, "there is no key to sign with; give the collector a --state-dir");
+                tracing::error!(
+                    order = order.id,
+                    "there is no key to sign with; give the collector a --state-dir"
+                );
                 continue;
             };
             let done = self.done.0.clone();
@@ -379,7 +382,8 @@ impl Office {
     }
 
     fn answer(&mut self, question: Question) {
-        let answer = answers::answer(&mut self.desk, &self.channels, self.sender.as_ref(), question.ask, now_us());
+        let answer =
+            answers::answer(&mut self.desk, &self.channels, self.sender.as_ref(), question.ask, now_us());
         let _ = question.answer.send(answer);
     }
 }
@@ -399,7 +403,7 @@ fn built_in_alerting() -> (manage::Config, Channels) {
 fn alerting(source: &mut Source) -> Option<(manage::Config, Channels)> {
     let texts = said(source.changed()?)?;
     let Some((name, text)) = texts.first() else { return Some(built_in_alerting()) };
-    let config = manage::Config::read(text).map_err(|error| complain(name, &error)).ok()?;
+    let config = manage::Config::from_yaml(text).map_err(|error| complain(name, &error)).ok()?;
     let channels = Channels::read(text).map_err(|error| complain(name, &error)).ok()?;
     Some((config, channels))
 }

@@ -91,8 +91,7 @@ fn components(
     share: &FamilySecond,
     position: impl Fn(&str) -> Option<usize>,
 ) -> BTreeMap<String, ComponentReport> {
-    let columns =
-        ["up", "critical", "replicas", "down_seconds", "latency_ms"].map(position);
+    let columns = ["up", "critical", "replicas", "down_seconds", "latency_ms"].map(position);
     let [up, critical, replicas, down, latency] = columns;
     let mut found = BTreeMap::new();
     for entity in &share.entities {

@@ -9,8 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fettle_alert::handoff::Finding;
 use fettle_alert::rules::{
-    AnomalySignal, Evaluator, ForecastSignal, PredictionSignal, RuleSet, Saved, SeriesName,
-    Settings, SqlRow,
+    AnomalySignal, Evaluator, ForecastSignal, PredictionSignal, RuleSet, Saved, SeriesName, Settings, SqlRow,
 };
 use fettle_analysis::live::{AnomalyKind, AnomalyRow};
 use fettle_shared::subjects::partition_of;
@@ -172,7 +171,8 @@ impl Rules {
         }
         for (host, findings) in hosts {
             for some in findings.chunks(FINDINGS_AT_ONCE) {
-                let report = HostReport { host: host.clone(), findings: some.to_vec(), ..HostReport::default() };
+                let report =
+                    HostReport { host: host.clone(), findings: some.to_vec(), ..HostReport::default() };
                 self.send(report).await;
             }
         }
@@ -182,7 +182,9 @@ impl Rules {
         let host = if report.host.is_empty() { "fleet" } else { &report.host };
         match serde_json::to_vec(&report) {
             Ok(payload) => {
-                if let Err(error) = self.context.nats.publish(report::subject(host), Bytes::from(payload)).await {
+                if let Err(error) =
+                    self.context.nats.publish(report::subject(host), Bytes::from(payload)).await
+                {
                     tracing::debug!(%error, "a report was not sent; it is said again");
                 }
             }
@@ -223,9 +225,8 @@ impl Rules {
     /// Takes changed files; gives what ends by that.
     fn look_at_files(&mut self) -> Option<Vec<Finding>> {
         let set = self.source.changed()?.and_then(|files| {
-            RuleSet::load(&files).map_err(|problems| {
-                problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-            })
+            RuleSet::load(&files)
+                .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         });
         match set {
             Ok(set) => {
