@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::ingest::NatsSettings;
+use crate::pipeline::outlook::{AnalysisSettings, RawAnalysis};
 use crate::store::{RawStoreConfig, StoreSettings};
 
 /// The file, every key optional.
@@ -20,6 +21,8 @@ pub struct RawConfig {
     pub clickhouse: RawStoreConfig,
     /// How frames are taken.
     pub ingest: RawIngest,
+    /// How often is looked ahead.
+    pub analysis: RawAnalysis,
     /// Where HTTP listens, `127.0.0.1:8060` by default.
     pub http: Option<SocketAddr>,
     /// Where the collector keeps its own files.
@@ -67,6 +70,8 @@ pub struct Settings {
     pub batch_samples: u64,
     /// How long a restart waits for the frames of an interrupted batch.
     pub recover_timeout: Duration,
+    /// How often is looked ahead.
+    pub analysis: AnalysisSettings,
 }
 
 /// A configuration that cannot be used.
@@ -141,6 +146,7 @@ impl RawConfig {
             partitions,
             batch_samples,
             recover_timeout: Duration::from_secs(self.ingest.recover_timeout_s.unwrap_or(900)),
+            analysis: self.analysis.settle()?,
         })
     }
 }

@@ -93,6 +93,8 @@ pub async fn run(
         partitions: settings.partitions,
         recover_timeout: settings.recover_timeout,
         batch_samples: settings.batch_samples,
+        analysis: settings.analysis,
+        outlooks: Arc::new(tokio::sync::watch::Sender::default()),
     };
     let mut lines = JoinSet::new();
     for partition in 0..settings.partitions {

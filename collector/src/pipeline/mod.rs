@@ -8,6 +8,7 @@
 
 mod commit;
 mod gather;
+pub mod outlook;
 mod recover;
 mod rollup;
 
@@ -61,6 +62,10 @@ pub struct Context {
     pub recover_timeout: Duration,
     /// Batches are closed early at this many samples, which bounds memory.
     pub batch_samples: u64,
+    /// How often is looked ahead.
+    pub analysis: outlook::AnalysisSettings,
+    /// Where what is to be expected is told.
+    pub outlooks: Arc<outlook::Board>,
 }
 
 /// Why a partition's line ended.
@@ -134,6 +139,8 @@ async fn own(
     }
     let admission = admission(context, partition).await?;
     let rollup = rollup::start(Arc::clone(context), partition, stop.clone()).await?;
+    // Ends with the line.
+    let _outlook = outlook::start(context, partition);
     let mut line = Line {
         context: Arc::clone(context),
         partition,

@@ -15,6 +15,8 @@ mod ledger;
 mod ledger_schema;
 mod migrate;
 mod native;
+mod outlook;
+mod outlook_schema;
 mod own_rows;
 mod rollup;
 mod rollup_log;
@@ -32,6 +34,7 @@ pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl}
 pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
+pub use outlook::{StoredSpan, StoredTrack, TrackQuestion};
 pub use schema::{raw_columns, rollup_columns};
 pub use windows::{AgentWindow, PartialWindows};
 

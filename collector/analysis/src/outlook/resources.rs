@@ -212,7 +212,7 @@ fn ask<'a>(
     let newest = *tracks.iter().max_by_key(|track| track.newest())?;
     let capacity = last_finite(&newest.derived(question.capacity))?;
     let used = last_finite(&newest.derived(question.used))?;
-    if capacity <= 0.0 || !(capacity < NO_LIMIT) {
+    if !(f64::MIN_POSITIVE..NO_LIMIT).contains(&capacity) {
         return None;
     }
     let histories: Vec<(Vec<f64>, &Track)> =
