@@ -5,6 +5,7 @@ mod agent;
 mod child;
 mod compare;
 mod disk;
+mod failure;
 mod floor;
 mod http;
 mod ingest;
@@ -87,6 +88,11 @@ enum Command {
     },
     /// Parts away, quotas reached, disks full and failing.
     Away(Settings),
+    /// Real faults, foretold by models that never saw their kind.
+    Failure(Settings),
+    /// Uses something up until it fails (used by `failure`).
+    #[command(hide = true)]
+    Victim(failure::victim::Life),
     /// Reads files at their paces and prints what that took (used by `agent`).
     #[command(hide = true)]
     Floor {
@@ -144,6 +150,7 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Part { parent, command } => child::become_part(parent, &command),
         Command::Floor { plan, seconds } => agent::floor(&plan, seconds),
+        Command::Victim(life) => std::process::exit(i32::from(failure::victim::live(&life)?)),
         command => runtime.block_on(measure(command)),
     }
 }
@@ -161,6 +168,7 @@ async fn measure(command: Command) -> anyhow::Result<()> {
         Command::Lag(settings) => lag::lag(&settings).await,
         Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,
         Command::Away(settings) => suites::away(&settings).await,
-        Command::Floor { .. } | Command::Part { .. } => Ok(()),
+        Command::Failure(settings) => failure::failure(&settings).await,
+        Command::Floor { .. } | Command::Part { .. } | Command::Victim(_) => Ok(()),
     }
 }

@@ -141,6 +141,12 @@ impl Stack {
 
     /// An agent that samples this host, within this CPU budget.
     pub(crate) async fn agent(&self, nats: &Part, budget: Budget) -> anyhow::Result<Part> {
+        let lifted = "[sample]\ncpu_budget = \"100%\"\n";
+        self.agent_with(nats, (budget == Budget::Lifted).then_some(lifted)).await
+    }
+
+    /// An agent with this configuration file.
+    pub(crate) async fn agent_with(&self, nats: &Part, config: Option<&str>) -> anyhow::Result<Part> {
         let program = own("fettle-agent")?;
         let address = free_address()?;
         let mut arguments = words([
@@ -154,9 +160,9 @@ impl Stack {
             &"--metrics",
             &address.to_string(),
         ]);
-        if budget == Budget::Lifted {
+        if let Some(text) = config {
             let config = self.at("agent").join("agent.toml");
-            std::fs::write(&config, "[sample]\ncpu_budget = \"100%\"\n")?;
+            std::fs::write(&config, text)?;
             arguments.extend(words([&"--config", &config]));
         }
         let mut child = Start {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::ingest::NatsSettings;
 use crate::pipeline::operate::OperationsFiles;
+use crate::pipeline::outlook::{OutlookSettings, RawOutlook};
 use crate::store::{RawStoreConfig, StoreSettings};
 
 /// The file, every key optional.
@@ -25,6 +26,8 @@ pub struct RawConfig {
     pub ingest: RawIngest,
     /// What is made of the samples.
     pub analysis: RawAnalysis,
+    /// How often is looked ahead.
+    pub outlook: RawOutlook,
     /// Alerts and mending.
     pub operations: RawOperations,
     /// Where HTTP listens, `127.0.0.1:8060` by default.
@@ -126,6 +129,8 @@ pub struct Settings {
     pub analysis: Option<LiveConfig>,
     /// How often a snapshot of each host's detection is saved.
     pub snapshot_interval: Duration,
+    /// How often is looked ahead.
+    pub outlook: OutlookSettings,
 }
 
 /// A configuration that cannot be used.
@@ -204,6 +209,7 @@ impl RawConfig {
             partitions,
             batch_samples,
             recover_timeout: Duration::from_secs(self.ingest.recover_timeout_s.unwrap_or(900)),
+            outlook: self.outlook.settle()?,
         })
     }
 }

@@ -115,6 +115,8 @@ pub async fn run(
         snapshot_interval: settings.snapshot_interval,
         watched: settings.operations.is_some().then_some(watched),
         heard: None,
+        outlook: settings.outlook,
+        outlooks: Arc::new(tokio::sync::watch::Sender::default()),
     };
     let key =
         settings.state_dir.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;

@@ -9,7 +9,8 @@
 //!
 //! Rooms: [`detect`] (one series, one host), [`forecast`] (trend, season, exhaustion), [`predict`]
 //! (probability of failure), [`health`] (the score). [`eval`] turns the public evaluation data into
-//! calls of these rooms and their answers into what the scorers read.
+//! calls of these rooms and their answers into what the scorers read; [`outlook`] asks forecasts and
+//! predictions about what ClickHouse holds of a host.
 
 pub mod detect;
 pub mod eval;
@@ -17,6 +18,7 @@ pub mod forecast;
 pub mod health;
 pub mod linear;
 pub mod live;
+pub mod outlook;
 pub mod predict;
 pub mod rates;
 pub mod second;

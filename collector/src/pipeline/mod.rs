@@ -10,6 +10,7 @@
 mod commit;
 mod gather;
 pub mod operate;
+pub mod outlook;
 mod recover;
 mod rollup;
 mod watch;
@@ -74,6 +75,10 @@ pub struct Context {
     pub watched: Option<mpsc::Sender<Watched>>,
     /// Who listens to forecasts and predictions, and to which partitions are lost.
     pub heard: Option<mpsc::Sender<operate::Heard>>,
+    /// How often is looked ahead.
+    pub outlook: outlook::OutlookSettings,
+    /// Where what is to be expected is told.
+    pub outlooks: Arc<outlook::Board>,
 }
 
 /// Why a partition's line ended.
@@ -155,6 +160,8 @@ async fn own(
     }
     let admission = admission(context, partition).await?;
     let rollup = rollup::start(Arc::clone(context), partition, stop.clone()).await?;
+    // Ends with the line.
+    let _outlook = outlook::start(context, partition);
     let mut line = Line {
         context: Arc::clone(context),
         partition,

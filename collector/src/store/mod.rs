@@ -18,6 +18,8 @@ mod ledger_schema;
 mod migrate;
 mod native;
 mod operations_schema;
+mod outlook;
+mod outlook_schema;
 mod own_rows;
 mod rollup;
 mod rollup_log;
@@ -35,6 +37,7 @@ pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl}
 pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
+pub use outlook::{StoredSpan, StoredTrack, TrackQuestion};
 pub use schema::{raw_columns, rollup_columns};
 pub use windows::{AgentWindow, PartialWindows, Reductions, SecondWindow};
 

@@ -4,6 +4,7 @@
 //! lost of it in a crash is said again by the data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use fettle_alert::handoff::Finding;
 use fettle_alert::rules::{
     AnomalySignal, Evaluator, ForecastSignal, PredictionSignal, RuleSet, Saved, SeriesName, Settings, SqlRow,
 };
+use fettle_analysis::forecast::Resource;
 use fettle_analysis::live::{AnomalyKind, AnomalyRow};
+use fettle_analysis::outlook::OutlookRow;
 use fettle_shared::subjects::partition_of;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -22,6 +25,7 @@ use super::report::{self, HostReport};
 use super::{now_us, Context};
 use crate::handoff::Watched;
 use crate::orders::StateCell;
+use crate::pipeline::outlook::{News, RiskRow};
 
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -34,10 +38,6 @@ const FINDINGS_AT_ONCE: usize = 200;
 /// What rules hear.
 #[derive(Debug)]
 pub enum Heard {
-    /// A forecast.
-    Forecast(ForecastSignal),
-    /// A prediction.
-    Prediction(PredictionSignal),
     /// This collector no longer owns a partition: its hosts are another's to miss.
     Lost(u16),
 }
@@ -55,6 +55,37 @@ fn signal(row: AnomalyRow) -> Option<AnomalySignal> {
     Some(AnomalySignal { host: row.host, at_us: row.at_us, severity, score, series, words: row.reason })
 }
 
+/// A forecast as rules take it.
+fn forecast(row: &OutlookRow, at: u32) -> ForecastSignal {
+    let column = match row.resource {
+        Resource::Disk | Resource::Inodes => "mount",
+        _ => "entity",
+    };
+    let entity = (!row.entity.is_empty()).then(|| (column.to_owned(), row.entity.clone()));
+    ForecastSignal {
+        host: row.host.clone(),
+        at_us: i64::from(at) * 1_000_000,
+        resource: row.resource,
+        entity: entity.into_iter().collect(),
+        eta_s: row.exhaustion.map(|e| e.eta_s),
+        low_s: row.exhaustion.map(|e| e.low_s),
+        high_s: row.exhaustion.map(|e| e.high_s),
+        probability: row.probability(),
+        words: row.words.clone(),
+    }
+}
+
+/// A prediction as rules take it.
+fn prediction(row: &RiskRow) -> PredictionSignal {
+    PredictionSignal {
+        host: row.host.clone(),
+        at_us: i64::from(row.at) * 1_000_000,
+        probability: row.risk.probability,
+        horizon_s: f64::from(row.horizon_s),
+        words: row.reasons.join("; "),
+    }
+}
+
 /// The rules at work.
 #[derive(Debug)]
 pub struct Rules {
@@ -67,6 +98,8 @@ pub struct Rules {
     looked: Instant,
     asking: BTreeMap<String, JoinHandle<()>>,
     answers: (mpsc::Sender<Rows>, mpsc::Receiver<Rows>),
+    outlooks: watch::Receiver<BTreeMap<u16, Arc<News>>>,
+    looked_ahead: u32,
 }
 
 /// A rule's name and what its question was answered with.
@@ -87,6 +120,8 @@ impl Rules {
             looked: Instant::now(),
             asking: BTreeMap::new(),
             answers: mpsc::channel(64),
+            outlooks: context.outlooks.subscribe(),
+            looked_ahead: 0,
             context,
         }
     }
@@ -105,7 +140,8 @@ impl Rules {
         loop {
             tokio::select! {
                 Some(watched) = judged.recv() => self.judge(watched).await,
-                Some(heard) = heard.recv() => self.hear(heard).await,
+                Some(heard) = heard.recv() => self.hear(heard),
+                Ok(()) = self.outlooks.changed() => self.look_ahead().await,
                 _ = tick.tick() => self.tick().await,
                 Some((rule, rows)) = self.answers.1.recv() => {
                     self.asking.remove(&rule);
@@ -129,22 +165,32 @@ impl Rules {
         self.send(report).await;
     }
 
-    async fn hear(&mut self, heard: Heard) {
-        let findings = match heard {
-            Heard::Forecast(signal) => self.evaluator.forecast(&signal),
-            Heard::Prediction(signal) => self.evaluator.prediction(&signal),
-            Heard::Lost(partition) => {
-                let partitions = self.context.partitions;
-                for host in self.evaluator.host_names() {
-                    if partition_of(&host, partitions) == partition {
-                        // Not over: the next owner goes on saying it.
-                        self.evaluator.forget(&host);
-                    }
-                }
-                return;
+    fn hear(&mut self, heard: Heard) {
+        let Heard::Lost(partition) = heard;
+        let partitions = self.context.partitions;
+        for host in self.evaluator.host_names() {
+            if partition_of(&host, partitions) == partition {
+                // Not over: the next owner goes on saying it.
+                self.evaluator.forget(&host);
             }
-        };
-        self.tell(findings).await;
+        }
+    }
+
+    /// Takes what was looked ahead at since the last time.
+    async fn look_ahead(&mut self) {
+        let news: Vec<Arc<News>> = self.outlooks.borrow_and_update().values().cloned().collect();
+        let before = self.looked_ahead;
+        for news in news.into_iter().filter(|one| one.at > before) {
+            self.looked_ahead = self.looked_ahead.max(news.at);
+            let mut findings = Vec::new();
+            for row in &news.outlooks {
+                findings.extend(self.evaluator.forecast(&forecast(row, news.at)));
+            }
+            for row in &news.risks {
+                findings.extend(self.evaluator.prediction(&prediction(row)));
+            }
+            self.tell(findings).await;
+        }
     }
 
     async fn tick(&mut self) {
