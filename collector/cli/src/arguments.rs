@@ -22,6 +22,7 @@ use crate::operations::arguments::{
         fettle sql                                  ask many things\n  \
         fettle metrics list --family process        what is measured\n  \
         fettle eval nab --data eval/nab --out out   how good the detectors are\n  \
+        fettle rules check my-rules                 are my rules sound?\n  \
         fettle doctor                               what this machine lacks"
 )]
 pub(crate) struct Arguments {
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Status(LookArguments),
     /// The audit: what was wanted and what became of it.
     Audit(AuditArguments),
+    /// Check, list and try the rules that say what is wrong.
+    Rules(crate::rules::RulesArguments),
     /// Check what Fettle needs from this machine, and say how to fix what is missing.
     Doctor(DoctorArguments),
     /// Run a program that dies with its parent (used by `fettle up`).

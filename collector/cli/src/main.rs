@@ -12,6 +12,7 @@ mod metrics;
 mod operations;
 mod output;
 mod ports;
+mod rules;
 mod sql;
 mod up;
 
@@ -54,6 +55,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(arguments) => operations::look(&arguments, "operations")?,
         Command::Audit(arguments) => operations::audit(&arguments)?,
         Command::Eval(arguments) => eval::run(&arguments.command)?,
+        Command::Rules(arguments) => return Ok(rules::run(&arguments.command)?),
         Command::Doctor(arguments) => return Ok(doctor::run(&arguments)?),
         Command::Part(arguments) => up::become_part(&arguments)?,
     }

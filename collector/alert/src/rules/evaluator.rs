@@ -127,7 +127,8 @@ impl Evaluator {
     pub fn new(set: &RuleSet, settings: Settings) -> Self {
         let running =
             set.rules.iter().filter(|rule| rule.enabled).map(|rule| Running::new(Arc::clone(rule))).collect();
-        let cpu_family = catalogue().families.iter().position(|family| family.name == "cpu").unwrap_or(usize::MAX);
+        let cpu_family =
+            catalogue().families.iter().position(|family| family.name == "cpu").unwrap_or(usize::MAX);
         Self {
             settings,
             running,
@@ -167,7 +168,8 @@ impl Evaluator {
         };
         clock.seen_us = now_us;
         if let Some(family) = second.family(self.cpu_family) {
-            let is_one = |key: &[KeyValue]| !matches!(key.first(), Some(KeyValue::Text(name)) if &**name == "all");
+            let is_one =
+                |key: &[KeyValue]| !matches!(key.first(), Some(KeyValue::Text(name)) if &**name == "all");
             clock.cpus = family.entities.iter().filter(|entity| is_one(&entity.key)).count() as f64;
         }
         if second.second > clock.last {
@@ -252,7 +254,8 @@ impl Evaluator {
                 ("resource".to_owned(), Json::from(resource)),
                 ("words".to_owned(), Json::from(signal.words.clone())),
             ]);
-            for (name, value) in [("eta_s", signal.eta_s), ("low_s", signal.low_s), ("high_s", signal.high_s)] {
+            for (name, value) in [("eta_s", signal.eta_s), ("low_s", signal.low_s), ("high_s", signal.high_s)]
+            {
                 facts.insert(name.into(), value.filter(|v| v.is_finite()).map_or(Json::Null, Json::from));
             }
             let told = Told {
@@ -309,7 +312,8 @@ impl Evaluator {
     pub fn sql_rows(&mut self, rule: &str, rows: &[SqlRow], now_us: i64) -> Vec<Finding> {
         self.speaker.now_us = self.speaker.now_us.max(now_us);
         let most = self.settings.most_tracked;
-        let Some(Running { rule, state }) = self.running.iter_mut().find(|running| running.rule.name == rule) else {
+        let Some(Running { rule, state }) = self.running.iter_mut().find(|running| running.rule.name == rule)
+        else {
             return Vec::new();
         };
         let (Kind::Sql(sql), State::Renewed(state)) = (&rule.kind, state) else { return Vec::new() };

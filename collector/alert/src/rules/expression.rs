@@ -184,7 +184,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             end
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
             if *sign == "%" {
-                return Err("% has no meaning in an expression; multiply by 100 and compare with a percentage".into());
+                return Err(
+                    "% has no meaning in an expression; multiply by 100 and compare with a percentage".into(),
+                );
             }
             found.push(Token::Sign(sign));
             sign.len()
@@ -317,9 +319,9 @@ impl Parser<'_> {
                 "min" | "max" | "abs" | "if" => self.function(name),
                 _ => self.metric(name),
             },
-            Token::Sign(sign) => {
-                Err(format!("{sign:?} is not expected there in the expression; put a number or a metric before it"))
-            }
+            Token::Sign(sign) => Err(format!(
+                "{sign:?} is not expected there in the expression; put a number or a metric before it"
+            )),
         }
     }
 
@@ -430,7 +432,10 @@ pub(crate) fn metric_named(catalogue: &Catalogue, name: &str) -> Result<MetricAt
 /// Both must be of one kind; the result is of that kind.
 fn same(left: &Unit, right: &Unit, verb: &str) -> Result<Unit, String> {
     match (left, right) {
-        (Unit::Known { dimension: a, per_second: p, .. }, Unit::Known { dimension: b, per_second: q, .. }) => {
+        (
+            Unit::Known { dimension: a, per_second: p, .. },
+            Unit::Known { dimension: b, per_second: q, .. },
+        ) => {
             if a == b && p == q {
                 Ok(left.clone())
             } else {
@@ -464,11 +469,10 @@ fn times(left: &Unit, right: &Unit) -> Unit {
 fn over(left: &Unit, right: &Unit) -> Unit {
     match (left, right) {
         (Unit::Constant(a), Unit::Constant(b)) => Unit::Constant(a / b),
-        (Unit::Known { dimension: a, per_second: p, .. }, Unit::Known { dimension: b, per_second: q, .. })
-            if a == b && p == q =>
-        {
-            Unit::ratio()
-        }
+        (
+            Unit::Known { dimension: a, per_second: p, .. },
+            Unit::Known { dimension: b, per_second: q, .. },
+        ) if a == b && p == q => Unit::ratio(),
         _ => Unit::Unknown,
     }
 }
@@ -559,9 +563,11 @@ mod tests {
                 let operand = ["load.load_5m", "3", "0", "(load.load_1m - 1)", "-load.load_5m", "load.load_15m"][operand];
                 text = format!("({text} {} {operand})", ["+", "-", "*", "/"][operator]);
             }
-            let expression = Expression::parse(&text, catalogue()).unwrap();
-            let value = expression.value(|at| [a, b].get(at % 2).copied());
-            prop_assert!(value.is_none_or(f64::is_finite));
+            // Some add a share to a number of tasks, which is refused.
+            if let Ok(expression) = Expression::parse(&text, catalogue()) {
+                let value = expression.value(|at| [a, b].get(at % 2).copied());
+                prop_assert!(value.is_none_or(f64::is_finite));
+            }
         }
     }
 }

@@ -9,9 +9,7 @@ use super::expression::{metric_named, Expression, Operand};
 use super::level::{Compare, Ladder, Level};
 use super::problem::{probably, Problems};
 use super::quantity::{Dimension, Unit};
-use super::reader::{
-    duration_of, matcher_of, probability_of, word_of, Reader, SEVERITIES,
-};
+use super::reader::{duration_of, matcher_of, probability_of, word_of, Reader, SEVERITIES};
 use super::rule::{
     Absence, AnomalyRule, Field, ForecastRule, Group, Kind, PredictionRule, SqlRule, Take, Threshold,
 };
@@ -233,11 +231,7 @@ fn group_of(node: &Node, family: &Family, problems: &mut Problems) -> Option<Gro
     Some(Group { take: take?, by: by.unwrap_or_default() })
 }
 
-fn columns_listed(
-    reader: &mut Reader<'_, '_>,
-    key: &'static str,
-    family: &Family,
-) -> Option<Vec<usize>> {
+fn columns_listed(reader: &mut Reader<'_, '_>, key: &'static str, family: &Family) -> Option<Vec<usize>> {
     let mut columns = Vec::new();
     for (at, name) in reader.texts(key)? {
         match column_named(&name, family) {
@@ -273,7 +267,9 @@ fn window(reader: &mut Reader<'_, '_>) -> Option<(Reduce, u32)> {
             None
         }
         (None, Some(node), _) => {
-            reader.problems.add(node.at, "window needs reduce; write last, min, max, mean, p95, rate or increase");
+            reader
+                .problems
+                .add(node.at, "window needs reduce; write last, min, max, mean, p95, rate or increase");
             None
         }
         (Some(reduce), Some(node), Some(us)) => {
@@ -416,7 +412,8 @@ pub(crate) fn prediction(reader: &mut Reader<'_, '_>) -> Option<Particular> {
         ladder,
         labels: Some(["host".to_owned()].into()),
         facts: &["probability", "horizon_s", "words"],
-        summary: "{{ host }} will fail within {{ horizon_s|duration }} with a probability of {{ value|percent }}",
+        summary:
+            "{{ host }} will fail within {{ horizon_s|duration }} with a probability of {{ value|percent }}",
     })
 }
 
@@ -495,7 +492,8 @@ pub(crate) fn sql(reader: &mut Reader<'_, '_>, name: &str) -> Option<Particular>
         reader.problems.add(node.at, "interval is not 5s to 24h; choose one that is");
     }
     let value = reader.text("value").unwrap_or_else(|| "value".into());
-    let labels = reader.texts("columns").map(|names| names.into_iter().map(|(_, name)| name).collect::<Vec<_>>());
+    let labels =
+        reader.texts("columns").map(|names| names.into_iter().map(|(_, name)| name).collect::<Vec<_>>());
     let compared = comparison(reader);
     let plain = |node: &Node, problems: &mut Problems| quantity_of(node, &Unit::Unknown, problems);
     let ladder = match compared {
@@ -529,7 +527,8 @@ pub(crate) fn sql(reader: &mut Reader<'_, '_>, name: &str) -> Option<Particular>
 /// One statement that reads.
 fn is_question(query: &str) -> Result<(), String> {
     let text = query.trim().trim_end_matches(';').trim();
-    let first = text.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
+    let first =
+        text.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
     if !["select", "with"].contains(&first.to_ascii_lowercase().as_str()) {
         return Err("the query does not begin with SELECT or WITH; a rule may only read".into());
     }

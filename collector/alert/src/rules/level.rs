@@ -106,7 +106,12 @@ impl Track {
     /// Where it stands now: firing at the worst level that fires, else pending at the worst that holds.
     pub(crate) fn stands(&self, ladder: &Ladder) -> Option<(Standing, Severity)> {
         let worst = |wanted: fn(&Rung) -> bool| {
-            self.rungs.iter().zip(&ladder.levels).rev().find(|(rung, _)| wanted(rung)).map(|(_, level)| level.severity)
+            self.rungs
+                .iter()
+                .zip(&ladder.levels)
+                .rev()
+                .find(|(rung, _)| wanted(rung))
+                .map(|(_, level)| level.severity)
         };
         worst(|rung| rung.is_firing)
             .map(|severity| (Standing::Firing, severity))

@@ -20,8 +20,8 @@ mod silence;
 mod speaker;
 mod template;
 mod threshold;
-pub mod trial;
 mod tree;
+pub mod trial;
 mod window;
 
 pub use evaluator::{severity_name, Evaluator, RuleFigures, Settings, SqlRow};

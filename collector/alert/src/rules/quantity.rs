@@ -47,7 +47,7 @@ impl Unit {
             "bytes" => Dimension::Bytes,
             "nanoseconds" => Dimension::Time(1),
             "microseconds" => Dimension::Time(1_000),
-            "milliseconds" => Dimension::Time(1_000_000),
+            "milliseconds" | "ms" => Dimension::Time(1_000_000),
             "seconds" => Dimension::Time(1_000_000_000),
             text if text.starts_with("ticks (1/100 s)") => Dimension::Time(10_000_000),
             text if text == "percent" || text.starts_with("percent of") => Dimension::Percent,
@@ -206,9 +206,13 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit_and_may_be_put_together() {
-        for (text, us) in
-            [("0s", 0), ("30s", 30_000_000), ("1h30m", 5_400_000_000), ("250ms", 250_000), ("1.5 m", 90_000_000)]
-        {
+        for (text, us) in [
+            ("0s", 0),
+            ("30s", 30_000_000),
+            ("1h30m", 5_400_000_000),
+            ("250ms", 250_000),
+            ("1.5 m", 90_000_000),
+        ] {
             assert_eq!(duration_us(text), Ok(us), "{text}");
         }
         for text in ["", "30", "s", "1y", "-5s", "99999d", "1e3s", "5 parsecs", "1..5s"] {

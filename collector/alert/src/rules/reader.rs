@@ -128,8 +128,10 @@ impl<'a, 'p> Reader<'a, 'p> {
         for (key, value) in entries {
             match (is_name(&key.name), value.scalar()) {
                 (false, _) => {
-                    self.problems
-                        .add(key.at, format!("{:?} is no name of a label; use letters, digits and _", key.name));
+                    self.problems.add(
+                        key.at,
+                        format!("{:?} is no name of a label; use letters, digits and _", key.name),
+                    );
                 }
                 (_, None) => self.problems.add(value.at, format!("a label is {}; write text", value.kind())),
                 (true, Some(text)) => {
@@ -256,7 +258,8 @@ fn patterns(name: &str, node: &Node, into: &mut Vec<Pattern>, problems: &mut Pro
         _ => std::slice::from_ref(node),
     };
     if items.is_empty() || items.len() > MOST_PATTERNS {
-        problems.add(node.at, format!("{name} needs 1 to {MOST_PATTERNS} patterns; write them or take it away"));
+        problems
+            .add(node.at, format!("{name} needs 1 to {MOST_PATTERNS} patterns; write them or take it away"));
         return;
     }
     for item in items {

@@ -82,8 +82,15 @@ impl RuleSet {
                 let file = changed_by.get(&name).filter(|_| *file == DEFAULT_PACK_NAME).unwrap_or(file);
                 let mut problems = Problems::of(file);
                 if let Some((other, line)) = places.get(&name).filter(|_| !name.is_empty()) {
-                    let hint = if other == DEFAULT_PACK_NAME { "; to alter a rule of the default pack use change" } else { "" };
-                    problems.add(node.at, format!("rule {name} stands already in {other} line {line}; rename one{hint}"));
+                    let hint = if other == DEFAULT_PACK_NAME {
+                        "; to alter a rule of the default pack use change"
+                    } else {
+                        ""
+                    };
+                    problems.add(
+                        node.at,
+                        format!("rule {name} stands already in {other} line {line}; rename one{hint}"),
+                    );
                 }
                 if rules.len() == MOST_RULES {
                     problems.add(node.at, format!("there are more than {MOST_RULES} rules; take some away"));
@@ -128,7 +135,8 @@ fn read(text: &str, problems: &mut Problems) -> Part {
             None => {}
             Some((Content::List(items), _)) => into.clone_from(items),
             Some((_, node)) => {
-                let said = format!("{name} is {}; write a list, each item beginning with - name:", node.kind());
+                let said =
+                    format!("{name} is {}; write a list, each item beginning with - name:", node.kind());
                 reader.problems.add(node.at, said);
             }
         }
@@ -158,7 +166,8 @@ fn change_rule(
         return;
     };
     if let Some(other) = changed_by.insert(name.clone(), file.to_owned()) {
-        problems.add(change.at, format!("rule {name} is changed already in {other}; put both changes together"));
+        problems
+            .add(change.at, format!("rule {name} is changed already in {other}; put both changes together"));
         return;
     }
     pack[at].overlay(change);

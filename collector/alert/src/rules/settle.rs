@@ -47,7 +47,8 @@ pub(crate) fn rule(node: &Node, file: &str, catalogue: &Catalogue, problems: &mu
         Some(name) if is_name(&name) => Some(name),
         Some(name) => {
             let at = node.get("name").map_or(node.at, |node| node.at);
-            let said = format!("{name:?} is no name of a rule; begin with a letter, then letters, digits and _");
+            let said =
+                format!("{name:?} is no name of a rule; begin with a letter, then letters, digits and _");
             reader.problems.add(at, said);
             None
         }
@@ -130,7 +131,7 @@ pub(crate) fn comparison<'a>(reader: &mut Reader<'a, '_>) -> Option<(&'static st
         ("equals", Compare::Equals),
         ("not", Compare::Not),
     ];
-    let mut found = None;
+    let mut found: Option<(&'static str, Compare, &Node)> = None;
     for (word, compare) in words {
         if let Some(node) = reader.take(word) {
             if let Some((first, ..)) = found {
@@ -272,7 +273,9 @@ fn clears(
             }
         }
         (_, 1) => set(0, node, reader.problems),
-        _ => reader.problems.add(node.at, "clear is one value for several levels; write one a level, such as high: 85"),
+        _ => reader
+            .problems
+            .add(node.at, "clear is one value for several levels; write one a level, such as high: 85"),
     }
     clears
 }

@@ -38,7 +38,14 @@ struct Missed {
 
 impl AbsenceState {
     /// A host has been silent for so long, by the collector's clock.
-    pub(crate) fn host(&mut self, rule: &Arc<Rule>, absence: &Absence, host: &str, silent_us: i64, speaker: &mut Speaker) {
+    pub(crate) fn host(
+        &mut self,
+        rule: &Arc<Rule>,
+        absence: &Absence,
+        host: &str,
+        silent_us: i64,
+        speaker: &mut Speaker,
+    ) {
         let seconds = silent_us as f64 / 1e6;
         let is_beyond =
             rule.ladder.levels.iter().any(|level| rule.ladder.compare.holds(seconds, level.enter));
@@ -92,7 +99,8 @@ impl AbsenceState {
             if !absence.selects(&entity.key) {
                 continue;
             }
-            let key: Vec<KeyValue> = absence.by.iter().filter_map(|&at| entity.key.get(at).cloned()).collect();
+            let key: Vec<KeyValue> =
+                absence.by.iter().filter_map(|&at| entity.key.get(at).cloned()).collect();
             match known.binary_search_by(|missed| missed.key.cmp(&key)) {
                 Ok(at) => known[at].last = second.second,
                 Err(_) if known.len() >= room => self.left_out += 1,
@@ -139,9 +147,9 @@ impl AbsenceState {
 
 impl Absence {
     fn selects(&self, key: &[KeyValue]) -> bool {
-        self.select.iter().all(|(column, matcher)| {
-            key.get(*column).is_some_and(|value| matcher.admits(&value.to_string()))
-        })
+        self.select
+            .iter()
+            .all(|(column, matcher)| key.get(*column).is_some_and(|value| matcher.admits(&value.to_string())))
     }
 }
 

@@ -61,9 +61,9 @@ impl Templates {
             if source.len() > MOST_SOURCE {
                 return Err((name, format!("the {name} is longer than {MOST_SOURCE} bytes; shorten it")));
             }
-            environment
-                .add_template_owned(name, source.to_owned())
-                .map_err(|error| (name, format!("the {name} does not parse: {}; correct it", said(&error))))?;
+            environment.add_template_owned(name, source.to_owned()).map_err(|error| {
+                (name, format!("the {name} does not parse: {}; correct it", said(&error)))
+            })?;
             let template =
                 environment.get_template(name).map_err(|error| (name, format!("the {name}: {error}")))?;
             for used in template.undeclared_variables(true) {
@@ -76,7 +76,11 @@ impl Templates {
     }
 
     /// Renders with made-up values, which finds filters used on what they cannot take.
-    fn try_out(&self, labels: Option<&BTreeSet<String>>, facts: &[&str]) -> Result<(), (&'static str, String)> {
+    fn try_out(
+        &self,
+        labels: Option<&BTreeSet<String>>,
+        facts: &[&str],
+    ) -> Result<(), (&'static str, String)> {
         let labels: BTreeMap<String, String> =
             labels.into_iter().flatten().map(|name| (name.clone(), "sample".to_owned())).collect();
         let facts: Facts = facts
@@ -97,8 +101,9 @@ impl Templates {
             facts: &facts,
         };
         for name in ["summary", "description"] {
-            self.render_one(name, &scene)
-                .map_err(|error| (name, format!("the {name} cannot be filled in: {}; correct it", said(&error))))?;
+            self.render_one(name, &scene).map_err(|error| {
+                (name, format!("the {name} cannot be filled in: {}; correct it", said(&error)))
+            })?;
         }
         Ok(())
     }
@@ -128,7 +133,7 @@ impl Templates {
             unit => scene.unit,
             held_s => scene.held_s,
         };
-        let facts = minijinja::Value::from_serialize(scene.facts);
+        let facts = minijinja::Value::from(minijinja::value::Serde(scene.facts));
         self.environment.get_template(name)?.render(context! { ..own, ..facts })
     }
 }
@@ -256,7 +261,10 @@ mod tests {
             ("{{ labels.mount|bytes }}", "cannot be filled in"),
             ("{% if false %}{{ nothing }}{% endif %}", "there is no \"nothing\""),
             ("{% include 'x' %}", "does not parse"),
-            ("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}", "cannot be filled in"),
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+                "cannot be filled in",
+            ),
         ] {
             let (part, said) = Templates::new(text, "", Some(&labels()), &[]).unwrap_err();
             assert!(part == "summary" && said.contains(word), "{text}: {said}");

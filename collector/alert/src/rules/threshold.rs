@@ -92,7 +92,9 @@ impl ThresholdState {
         match &threshold.group {
             None => {
                 let outer = std::mem::take(&mut own.outer);
-                walk.entities(&mut own.slots, family, |entity| value(threshold, entity, &outer, second.second, cpus));
+                walk.entities(&mut own.slots, family, |entity| {
+                    value(threshold, entity, &outer, second.second, cpus)
+                });
                 own.outer = outer;
             }
             Some(group) => {

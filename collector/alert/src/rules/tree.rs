@@ -151,10 +151,7 @@ fn said(error: &serde_saphyr::Error) -> String {
 }
 
 fn place(line: u64, column: u64) -> Place {
-    Place {
-        line: u32::try_from(line).unwrap_or(u32::MAX),
-        column: u32::try_from(column).unwrap_or(u32::MAX),
-    }
+    Place { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
 }
 
 fn node(raw: Spanned<Raw>) -> Node {
