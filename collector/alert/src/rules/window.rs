@@ -47,7 +47,9 @@ struct Point {
 pub(crate) struct Window {
     points: VecDeque<Point>,
     /// Of `mean`, `rate` and `increase`: the sum of value times `stands`, and of `stands`.
+    #[serde(skip)]
     sum: f64,
+    #[serde(skip)]
     weight: u64,
     /// Of `min` and `max`: the values that may yet be the extreme; of `p95`: all of them, sorted.
     #[serde(skip)]
@@ -155,6 +157,8 @@ impl Window {
     pub(crate) fn rebuild(&mut self, reduce: Reduce) {
         (self.extremes, self.sorted) = (VecDeque::new(), Vec::new());
         let points: Vec<Point> = self.points.iter().copied().collect();
+        self.sum = points.iter().map(|point| point.value * f64::from(point.stands)).sum();
+        self.weight = points.iter().map(|point| u64::from(point.stands)).sum();
         for point in points {
             self.enter(point.second, point.value, reduce);
         }

@@ -7,7 +7,7 @@ use fettle_shared::catalogue::{catalogue, EntityType, Family};
 use crate::handoff::{Labels, Standing};
 use crate::rules::evaluator::SqlRow;
 use crate::rules::expression::metric_named;
-use crate::rules::kinds::resource_word;
+use crate::rules::other_kinds::resource_word;
 use crate::rules::problem::{Problem, Problems};
 use crate::rules::quantity::Unit;
 use crate::rules::reader::{Reader, SEVERITIES};
