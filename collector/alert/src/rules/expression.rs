@@ -462,6 +462,10 @@ fn times(left: &Unit, right: &Unit) -> Unit {
         {
             Unit::percent()
         }
+        (Unit::Constant(number), Unit::Known { dimension, per_second, .. })
+        | (Unit::Known { dimension, per_second, .. }, Unit::Constant(number)) => {
+            Unit::Times(*number, *dimension, *per_second)
+        }
         _ => Unit::Unknown,
     }
 }

@@ -291,7 +291,8 @@ fn window(reader: &mut Reader<'_, '_>) -> Option<(Reduce, u32)> {
 /// Whether values of this unit are shares; the display of values rests on it.
 pub(crate) fn unit_words(unit: &Unit) -> String {
     match unit {
-        Unit::Unknown | Unit::Constant(_) | Unit::Known { dimension: Dimension::Ratio, .. } => String::new(),
+        Unit::Unknown | Unit::Constant(_) | Unit::Times(..) => String::new(),
+        Unit::Known { dimension: Dimension::Ratio, .. } => String::new(),
         Unit::Known { dimension: Dimension::Percent, .. } => "%".into(),
         known => known.words(),
     }

@@ -74,6 +74,7 @@ impl Window {
         self.sum += value * f64::from(stands);
         self.weight += u64::from(stands);
         self.enter(second, value, over.reduce);
+        let mut left_any = false;
         while let Some(first) = self.points.front() {
             if second.saturating_sub(first.second) < over.seconds {
                 break;
@@ -81,9 +82,15 @@ impl Window {
             let first = *first;
             self.points.pop_front();
             self.leave(first, over.reduce);
+            left_any |= first.value != 0.0;
         }
         // The sum drifts as values come and go; made anew now and then it costs nothing on average.
         self.pushes += 1;
+        // What is left of a sum after rounding must not look like an increase.
+        let is_exact = over.reduce != Reduce::Increase || !over.is_rate;
+        if !is_exact && left_any {
+            self.pushes = u32::MAX;
+        }
         if self.pushes as usize > self.points.len().max(64) || !self.sum.is_finite() {
             self.pushes = 0;
             self.sum = self.points.iter().map(|point| point.value * f64::from(point.stands)).sum();

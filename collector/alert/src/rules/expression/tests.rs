@@ -62,7 +62,9 @@ fn units_follow_from_the_metrics() {
     assert_eq!(unit(share), Unit::ratio());
     assert_eq!(unit(&format!("100 * ({share})")), Unit::percent());
     assert_eq!(unit(&format!("100 * (1 - {share})")), Unit::percent());
-    assert_eq!(unit("memory.free_bytes * 2"), Unit::Unknown);
+    assert_eq!(unit(&format!("100 * {share}")), Unit::percent());
+    assert_eq!(unit(&format!("10 * {share}")), Unit::Unknown);
+    assert_eq!(unit("memory.free_bytes * 2").words(), "a plain number");
     assert_eq!(unit("disk.read_bytes + disk.write_bytes").words(), "bytes per second");
 }
 
