@@ -86,12 +86,10 @@ impl Window {
         }
         // The sum drifts as values come and go; made anew now and then it costs nothing on average.
         self.pushes += 1;
-        // What is left of a sum after rounding must not look like an increase.
-        let is_exact = over.reduce != Reduce::Increase || !over.is_rate;
-        if !is_exact && left_any {
-            self.pushes = u32::MAX;
-        }
-        if self.pushes as usize > self.points.len().max(64) || !self.sum.is_finite() {
+        // What rounding leaves of a sum must not look like an increase.
+        let must_be_exact = left_any && over.is_rate && over.reduce == Reduce::Increase;
+        let is_old = self.pushes as usize > self.points.len().max(64);
+        if is_old || must_be_exact || !self.sum.is_finite() {
             self.pushes = 0;
             self.sum = self.points.iter().map(|point| point.value * f64::from(point.stands)).sum();
         }
