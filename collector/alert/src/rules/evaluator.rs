@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use crate::handoff::{Finding, Labels, Severity, Standing};
 
-use super::kinds::{rank, resource_word};
+use super::other_kinds::{rank, resource_word};
 use super::renewed::{RenewedState, Told};
 use super::rule::{Kind, Rule, SqlRule};
 use super::set::RuleSet;

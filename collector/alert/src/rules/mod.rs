@@ -1,11 +1,12 @@
 //! Rules: what counts as wrong. A file of rules is read into a tree ([`tree`]), settled into rules ([`settle`],
-//! [`kinds`]) and put together into a [`RuleSet`]; an [`Evaluator`] makes findings of seconds and signals.
+//! [`kinds`], [`other_kinds`]) and put together into a [`RuleSet`]; an [`Evaluator`] makes findings of seconds and signals.
 //! `docs/rules.md` describes the files.
 
 mod evaluator;
 mod expression;
 mod kinds;
 mod level;
+mod other_kinds;
 mod problem;
 mod quantity;
 mod reader;

@@ -28,6 +28,8 @@ pub(crate) enum Unit {
     Unknown,
     /// A number in an expression.
     Constant(f64),
+    /// So many times a known unit: the first half of `100 * used / total`.
+    Times(f64, Dimension, bool),
     /// A known unit.
     Known {
         /// What kind.
@@ -59,7 +61,7 @@ impl Unit {
     /// In words, for messages and templates.
     pub(crate) fn words(&self) -> String {
         match self {
-            Self::Unknown | Self::Constant(_) => "a plain number".into(),
+            Self::Unknown | Self::Constant(_) | Self::Times(..) => "a plain number".into(),
             Self::Known { dimension: Dimension::Ratio, .. } => "a share of 1".into(),
             Self::Known { words, per_second: false, .. } => words.clone(),
             Self::Known { words, per_second: true, .. } => format!("{words} per second"),

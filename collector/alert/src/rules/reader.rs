@@ -149,6 +149,11 @@ impl<'a, 'p> Reader<'a, 'p> {
         }
     }
 
+    /// Keys that count as asked for.
+    pub(crate) fn also(&mut self, names: &[&'static str]) {
+        self.asked.extend_from_slice(names);
+    }
+
     /// Ends: whatever was not asked for is refused.
     pub(crate) fn done(self) {
         for (key, _) in self.entries {

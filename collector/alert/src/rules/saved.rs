@@ -40,6 +40,7 @@ struct SavedAlert {
     value: f64,
     at_us: i64,
     since_us: i64,
+    said_us: i64,
     facts: Facts,
 }
 
@@ -84,6 +85,7 @@ impl Evaluator {
                 value: alert.value,
                 at_us: alert.at_us,
                 since_us: alert.since_us,
+                said_us: alert.said_us,
                 facts: alert.facts.clone(),
             })
             .collect();
@@ -127,7 +129,7 @@ impl Evaluator {
                 value: alert.value,
                 at_us: alert.at_us,
                 since_us: alert.since_us,
-                said_us: saved.now_us,
+                said_us: alert.said_us,
                 facts: alert.facts,
             };
             evaluator.speaker.alerts.insert(alert.id, live);

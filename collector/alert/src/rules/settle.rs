@@ -6,7 +6,6 @@ use fettle_shared::catalogue::Catalogue;
 
 use crate::handoff::Severity;
 
-use super::kinds;
 use super::level::{Compare, Ladder, Level};
 use super::problem::{Place, Problems};
 use super::quantity::{quantity, Unit};
@@ -14,6 +13,7 @@ use super::reader::{duration_of, is_name, severity_word, word_of, Reader, SEVERI
 use super::rule::{Kind, Rule};
 use super::template::Templates;
 use super::tree::{Content, Node};
+use super::{kinds, other_kinds};
 
 /// What a kind contributes to its rule.
 pub(crate) struct Particular {
@@ -37,40 +37,49 @@ enum Which {
     Sql,
 }
 
+/// Keys that some kind has.
+const KINDS_KEYS: [&str; 31] = [
+    "above",
+    "at_least",
+    "at_most",
+    "below",
+    "by",
+    "clear",
+    "clear_for",
+    "columns",
+    "equals",
+    "expr",
+    "for",
+    "forget_after",
+    "group",
+    "interval",
+    "metric",
+    "metrics",
+    "not",
+    "of",
+    "probability",
+    "query",
+    "reduce",
+    "resource",
+    "select",
+    "severity",
+    "silent",
+    "stale_after",
+    "value",
+    "window",
+    "within",
+    "labels",
+    "name",
+];
+
 /// Settles one rule. Whatever is wrong is added to `problems`; `None` if anything was.
 pub(crate) fn rule(node: &Node, file: &str, catalogue: &Catalogue, problems: &mut Problems) -> Option<Rule> {
     let before = problems.count();
     let name = node.get("name").and_then(Node::scalar);
     let what = name.as_ref().map_or_else(|| "the rule".to_owned(), |name| format!("rule {name}"));
     let mut reader = Reader::new(node, what, problems)?;
-    let name = match reader.text("name") {
-        Some(name) if is_name(&name) => Some(name),
-        Some(name) => {
-            let at = node.get("name").map_or(node.at, |node| node.at);
-            let said =
-                format!("{name:?} is no name of a rule; begin with a letter, then letters, digits and _");
-            reader.problems.add(at, said);
-            None
-        }
-        None => {
-            reader.miss("name", "give it one, such as disk_full");
-            None
-        }
-    };
-    let kind = reader.word(
-        "kind",
-        &[
-            ("threshold", Which::Threshold),
-            ("anomaly", Which::Anomaly),
-            ("forecast", Which::Forecast),
-            ("prediction", Which::Prediction),
-            ("absence", Which::Absence),
-            ("sql", Which::Sql),
-        ],
-    );
-    if node.get("kind").is_none() {
-        reader.miss("kind", "write threshold, anomaly, forecast, prediction, absence or sql");
-    }
+    let name = name_of(&mut reader, node);
+    let kind = kind_of(&mut reader, node);
     let enabled = reader.flag("enabled").unwrap_or(true);
     let labels = reader.labels("labels");
     let hosts = reader.matcher("hosts");
@@ -81,12 +90,16 @@ pub(crate) fn rule(node: &Node, file: &str, catalogue: &Catalogue, problems: &mu
     // Without a kind nobody knows which keys there are.
     let particular = match kind? {
         Which::Threshold => kinds::threshold(&mut reader, catalogue),
-        Which::Anomaly => kinds::anomaly(&mut reader, catalogue),
-        Which::Forecast => kinds::forecast(&mut reader, catalogue),
-        Which::Prediction => kinds::prediction(&mut reader),
-        Which::Absence => kinds::absence(&mut reader, catalogue),
-        Which::Sql => kinds::sql(&mut reader, name.as_deref().unwrap_or_default()),
+        Which::Anomaly => other_kinds::anomaly(&mut reader, catalogue),
+        Which::Forecast => other_kinds::forecast(&mut reader, catalogue),
+        Which::Prediction => other_kinds::prediction(&mut reader),
+        Which::Absence => other_kinds::absence(&mut reader, catalogue),
+        Which::Sql => other_kinds::sql(&mut reader, name.as_deref().unwrap_or_default()),
     };
+    if particular.is_none() {
+        // It may have stopped before it had asked for everything.
+        reader.also(&KINDS_KEYS);
+    }
     reader.done();
     let particular = particular?;
     let known = particular.labels.map(|mut known| {
@@ -119,6 +132,41 @@ pub(crate) fn rule(node: &Node, file: &str, catalogue: &Catalogue, problems: &mu
         ladder: particular.ladder,
         digest: crate::handoff::fingerprint(&canonical, &crate::handoff::Labels::new()),
     })
+}
+
+fn name_of(reader: &mut Reader<'_, '_>, node: &Node) -> Option<String> {
+    match reader.text("name") {
+        Some(name) if is_name(&name) => Some(name),
+        Some(name) => {
+            let at = node.get("name").map_or(node.at, |node| node.at);
+            let said =
+                format!("{name:?} is no name of a rule; begin with a letter, then letters, digits and _");
+            reader.problems.add(at, said);
+            None
+        }
+        None => {
+            reader.miss("name", "give it one, such as disk_full");
+            None
+        }
+    }
+}
+
+fn kind_of(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Which> {
+    let kind = reader.word(
+        "kind",
+        &[
+            ("threshold", Which::Threshold),
+            ("anomaly", Which::Anomaly),
+            ("forecast", Which::Forecast),
+            ("prediction", Which::Prediction),
+            ("absence", Which::Absence),
+            ("sql", Which::Sql),
+        ],
+    );
+    if node.get("kind").is_none() {
+        reader.miss("kind", "write threshold, anomaly, forecast, prediction, absence or sql");
+    }
+    kind
 }
 
 /// The comparison and its limits: `above: 90`, or `above: {high: 90, critical: 95}`.

@@ -99,7 +99,7 @@ impl ThresholdState {
             }
             Some(group) => {
                 let items = grouped(threshold, group, family, &own.outer, second.second, cpus);
-                walk.items(&mut own.slots, items);
+                walk.items(&mut own.slots, &items);
             }
         }
         self.left_out += walk.left_out;
@@ -279,7 +279,7 @@ impl Walk<'_> {
         self.walk(slots, items, true);
     }
 
-    fn items(&mut self, slots: &mut Vec<Slot>, items: Items<'_>) {
+    fn items(&mut self, slots: &mut Vec<Slot>, items: &Items<'_>) {
         self.walk(slots, items.iter().map(|(key, value)| (&key[..], *value)), false);
     }
 

@@ -47,7 +47,9 @@ struct Point {
 pub(crate) struct Window {
     points: VecDeque<Point>,
     /// Of `mean`, `rate` and `increase`: the sum of value times `stands`, and of `stands`.
+    #[serde(skip)]
     sum: f64,
+    #[serde(skip)]
     weight: u64,
     /// Of `min` and `max`: the values that may yet be the extreme; of `p95`: all of them, sorted.
     #[serde(skip)]
@@ -72,6 +74,7 @@ impl Window {
         self.sum += value * f64::from(stands);
         self.weight += u64::from(stands);
         self.enter(second, value, over.reduce);
+        let mut left_any = false;
         while let Some(first) = self.points.front() {
             if second.saturating_sub(first.second) < over.seconds {
                 break;
@@ -79,10 +82,14 @@ impl Window {
             let first = *first;
             self.points.pop_front();
             self.leave(first, over.reduce);
+            left_any |= first.value != 0.0;
         }
         // The sum drifts as values come and go; made anew now and then it costs nothing on average.
         self.pushes += 1;
-        if self.pushes as usize > self.points.len().max(64) || !self.sum.is_finite() {
+        // What rounding leaves of a sum must not look like an increase.
+        let must_be_exact = left_any && over.is_rate && over.reduce == Reduce::Increase;
+        let is_old = self.pushes as usize > self.points.len().max(64);
+        if is_old || must_be_exact || !self.sum.is_finite() {
             self.pushes = 0;
             self.sum = self.points.iter().map(|point| point.value * f64::from(point.stands)).sum();
         }
@@ -155,6 +162,8 @@ impl Window {
     pub(crate) fn rebuild(&mut self, reduce: Reduce) {
         (self.extremes, self.sorted) = (VecDeque::new(), Vec::new());
         let points: Vec<Point> = self.points.iter().copied().collect();
+        self.sum = points.iter().map(|point| point.value * f64::from(point.stands)).sum();
+        self.weight = points.iter().map(|point| u64::from(point.stands)).sum();
         for point in points {
             self.enter(point.second, point.value, reduce);
         }

@@ -123,7 +123,9 @@ fn host_wide_values_of_other_seconds_are_used_while_they_are_fresh() {
     assert!(rules.second(&total).is_empty());
     assert_eq!(rules.second(&processes(30, &[("1", "a", 3e9)])).len(), 1);
     // After a minute nobody knows any more how large the memory is; the process is then without a value.
-    assert!(rules.second(&processes(62, &[("1", "a", 1e9)])).is_empty());
+    let ended = rules.second(&processes(95, &[("1", "a", 3e9)]));
+    assert_eq!(short(&ended), [(Standing::Resolved, Severity::Low)]);
+    assert!(ended[0].description.contains("(vanished)"));
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn series_anomalies_are_chosen_by_metric_and_entity_and_end_in_quiet() {
 #[test]
 fn questions_are_due_and_their_rows_become_findings() {
     let mut rules = evaluator(
-        "  - {name: slow, kind: sql, query: SELECT host AS host, 1 AS value, interval: 30s, severity: low, clear_for: 30s}\n",
+        "  - {name: slow, kind: sql, query: \"SELECT host, 1 AS value FROM self\", interval: 30s, severity: low, clear_for: 30s}\n",
     );
     assert_eq!(rules.sql_due(us(0)).len(), 1);
     assert_eq!(rules.sql_due(us(29)).len(), 0);

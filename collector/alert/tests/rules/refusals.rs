@@ -36,7 +36,7 @@ fn faults_of_a_threshold() {
     refused(&with("    reduce: mean\n    window: 2h\n"), (8, 13), "1s to 1h");
     refused(&with("    reduce: median\n    window: 5m\n"), (7, 13), "write one of last");
     refused(&with("    select: {cpu: all}\n"), (7, 14), "no key columns");
-    refused(&with("    above: 5\n"), (7, 12), "exclude each other");
+    refused(&with("    above: 5\n"), (5, 12), "exclude each other");
     refused(&with("    summary: \"{{ labels.mount }}\"\n"), (7, 14), "no label");
     refused(&with("    summary: \"{{ value|bites }}\"\n"), (7, 14), "bites");
     refused(&with("    labels: {host: x}\n"), (7, 13), "choose another name");
@@ -62,8 +62,8 @@ fn faults_of_metrics_units_and_levels() {
     );
     refused(
         &rule("    expr: disk.reads + network.rx_packets\n    above: 1\n    severity: low\n"),
-        (4, 11),
-        "one unit",
+        (2, 5),
+        "different entities",
     );
     refused(
         &rule("    expr: disk.reads * network.rx_packets\n    above: 1\n    severity: low\n"),

@@ -7,7 +7,7 @@ use fettle_shared::catalogue::{catalogue, EntityType, Family};
 use crate::handoff::{Labels, Standing};
 use crate::rules::evaluator::SqlRow;
 use crate::rules::expression::metric_named;
-use crate::rules::kinds::resource_word;
+use crate::rules::other_kinds::resource_word;
 use crate::rules::problem::{Problem, Problems};
 use crate::rules::quantity::Unit;
 use crate::rules::reader::{Reader, SEVERITIES};
@@ -139,9 +139,8 @@ fn key_of(node: &Node, family: &Family, problems: &mut Problems) -> Option<Vec<K
         problems.add(node.at, format!("entity is {}; write key columns and values", node.kind()));
         return None;
     };
-    for (key, _) in
-        entries.iter().filter(|(key, _)| family.entity.iter().all(|column| column.name != key.name))
-    {
+    let is_unknown = |name: &str| family.entity.iter().all(|column| column.name != name);
+    if let Some((key, _)) = entries.iter().find(|(key, _)| is_unknown(&key.name)) {
         let names: Vec<&str> = family.entity.iter().map(|column| column.name.as_str()).collect();
         let said =
             format!("{} has no key column {:?}; there are: {}", family.name, key.name, names.join(", "));
