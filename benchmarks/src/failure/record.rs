@@ -139,7 +139,6 @@ pub(super) async fn read(sql: &Sql, runs: Vec<Run>) -> anyhow::Result<Vec<Record
         memory: memory.pop(),
         load: load.pop(),
         cpu: cpu.pop(),
-        vm: None,
         pressure,
         filesystems: Vec::new(),
     };

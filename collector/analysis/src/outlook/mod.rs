@@ -47,8 +47,6 @@ pub mod columns {
         "idle_ticks",
         "iowait_ticks",
     ];
-    /// Of `vm`.
-    pub const VM: &[&str] = &["oom_kill"];
     /// Of `component`.
     pub const COMPONENT: &[&str] =
         &["up", "checks", "check_failures", "consecutive_failures", "latency_ms", "restarts", "stopped"];

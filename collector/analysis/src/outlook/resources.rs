@@ -280,7 +280,8 @@ fn span_s(values: &[f64], track: &Track) -> f64 {
 fn end_of(now: u32, known: &Known<'_>, values: &[f64], track: &Track, horizon_s: f64) -> Option<Exhaustion> {
     let last = values.iter().rposition(|v| v.is_finite())?;
     let end = known.resource.outlook(&values[..=last], known.capacity, f64::from(track.step_s), horizon_s)?;
-    let age_s = f64::from(now.saturating_sub(track.start + last as u32 * track.step_s));
+    // A step's value is the last one in it.
+    let age_s = f64::from(now.saturating_sub(track.start + (last as u32 + 1) * track.step_s));
     let from_now = |at: f64| (at - age_s).max(0.0);
     Some(Exhaustion {
         eta_s: from_now(end.eta_s),

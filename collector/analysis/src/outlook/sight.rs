@@ -19,8 +19,6 @@ pub struct HostTracks {
     pub load: Option<Track>,
     /// `cpu`, entity `all`.
     pub cpu: Option<Track>,
-    /// `vm`.
-    pub vm: Option<Track>,
     /// `pressure`, one a resource.
     pub pressure: Vec<Track>,
     /// `filesystem`, those the host's work depends on.

@@ -26,10 +26,12 @@ impl Look {
     ) -> Result<Vec<RiskRow>, PipelineError> {
         let horizon_s = self.context.outlook.predict_horizon_s;
         let until = (reader.now.saturating_sub(COMPLETE_S) / STEP_S) * STEP_S;
-        let from = until.saturating_sub((MEMORY + 1) * horizon_s + HOLD_S);
-        let seen = reader.sights(from, until).await?;
         let active = self.registry.as_ref().and_then(|registry| registry.active());
         let model = active.map(|version| (version.number.to_string(), &version.model));
+        // Without a model only the last step is looked at, and a horizon before it.
+        let horizons = if model.is_some() { MEMORY + 1 } else { 1 };
+        let from = until.saturating_sub(horizons * horizon_s + HOLD_S);
+        let seen = reader.sights(from, until).await?;
         let mut rows = Vec::new();
         let mut watched = HashMap::new();
         for (host, components) in &seen {

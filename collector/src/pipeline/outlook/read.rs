@@ -151,7 +151,6 @@ impl Reader<'_> {
         let ask = |family, columns| self.ask(reading.question(family, columns, self.hosts));
         let mut memory = ask("memory", columns::MEMORY).await?;
         let mut load = ask("load", columns::LOAD).await?;
-        let mut vm = ask("vm", columns::VM).await?;
         let mut disks = ask("filesystem", columns::FILESYSTEM).await?;
         let mut pressure = ask("pressure", columns::PRESSURE).await?;
         let mut cpu = self.cpu(reading).await?;
@@ -166,7 +165,6 @@ impl Reader<'_> {
                 memory: one(&mut memory),
                 load: one(&mut load),
                 cpu: one(&mut cpu),
-                vm: one(&mut vm),
                 pressure: pressure.remove(host).unwrap_or_default(),
                 filesystems,
             };

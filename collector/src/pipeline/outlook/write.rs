@@ -116,3 +116,49 @@ pub(super) fn registry(rows: &[String]) -> Registry {
     }
     Registry::of(kept, 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_analysis::outlook::{offer, Lengths, Sight, Stretch};
+
+    /// Stretches whose one sensor rises to the failure, and quiet ones.
+    fn lesson() -> Lesson {
+        let lengths = Lengths::new(200, 10);
+        let stretches = (0..24u32).map(|at| {
+            let (failed, from) = (at % 2 == 0, at * 10_000);
+            let until = from + 700 + 10 * at;
+            let stretch = Stretch { host: "h".into(), component: "c".into(), from, until, failed };
+            let sight = |second: u32| {
+                let left = (until - second) as f32 / lengths.cap_s as f32;
+                let wear = if failed { (1.0 - left).max(0.0) } else { 0.0 };
+                let noise = (f64::from(second) * 0.7).sin() as f32 * 0.05;
+                Sight { second, row: vec![wear + noise, f32::NAN], up: Some(true) }
+            };
+            (stretch, (from..until).step_by(10).map(sight).collect())
+        });
+        Lesson::new(stretches.collect())
+    }
+
+    #[test]
+    fn models_come_back_from_their_rows_and_refused_ones_stay_out() {
+        let (lesson, settings) = (lesson(), Lengths::new(200, 10).settings());
+        let mut registry = Registry::default();
+        let (first, verdict) = offer(&mut registry, &lesson, settings, 7).unwrap();
+        let used = model(3, &registry, &first, verdict, &lesson, 7);
+        assert_eq!((&used["number"], &used["active"], &used["partition"]), (&json!(1), &json!(1), &json!(3)));
+        assert!(used["brier"].as_f64().unwrap() < used["base_brier"].as_f64().unwrap(), "{}", used["brier"]);
+
+        let (again, verdict) = offer(&mut registry, &lesson, settings, 8).unwrap();
+        let refused = model(3, &registry, &again, verdict, &lesson, 8);
+        assert_eq!((&refused["number"], &refused["active"]), (&json!(0), &json!(0)), "as good is not better");
+        assert!(refused["verdict"].as_str().unwrap().starts_with("refused"), "{refused}");
+
+        let rows = [used["version"].as_str().unwrap().to_owned()];
+        let restored = super::registry(&rows);
+        assert_eq!(restored.active().map(|v| (v.number, v.trained_at)), Some((1, 7)));
+        let kept = serde_json::to_string(&restored.active().unwrap().model).unwrap();
+        assert_eq!(kept, serde_json::to_string(&registry.active().unwrap().model).unwrap());
+        assert!(super::registry(&["damaged".to_owned()]).active().is_none());
+    }
+}
