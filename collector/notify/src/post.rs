@@ -134,7 +134,7 @@ fn rendered(template: &str, notification: &Notification) -> Result<String, Strin
     let template = environment.template_from_str(template).map_err(words)?;
     let mut context = payload::plain(notification);
     context["title"] = title(notification).into();
-    let body = template.render(context).map_err(words)?;
+    let body = template.render(minijinja::value::Serde(context)).map_err(words)?;
     if body.len() > BODY_MAX {
         return Err(format!("the body has {} bytes; {BODY_MAX} is the most", body.len()));
     }

@@ -32,10 +32,14 @@ async fn alertmanager_shows_what_fires_and_drops_what_is_resolved() {
         .arg("--cluster.listen-address=");
     let _alertmanager = Process::start(&mut command);
     listens(port).await;
-    let sender = sender(&format!("channels:\n  am: {{ kind: alertmanager, url: 'http://127.0.0.1:{port}' }}\n"));
+    let sender =
+        sender(&format!("channels:\n  am: {{ kind: alertmanager, url: 'http://127.0.0.1:{port}' }}\n"));
 
     let mut firing = notification("am", NotificationKind::Firing);
-    let now_us = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap();
+    let now_us = i64::try_from(
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros(),
+    )
+    .unwrap();
     firing.at_us = now_us;
     firing.alerts[0].since_us = now_us - 60_000_000;
     firing.alerts[0].labels.insert("mount point".to_owned(), "/data".to_owned());

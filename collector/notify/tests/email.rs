@@ -12,7 +12,11 @@ use support::{cache, free_port, listens, notification, sender, Process};
 
 async fn smtp(directory: &Path, certificate: Option<(&Path, &Path)>) -> (Process, u16) {
     let packages = cache().join("aiosmtpd");
-    assert!(packages.join("aiosmtpd").is_dir(), "aiosmtpd is not in {}; run deploy/test-sinks", packages.display());
+    assert!(
+        packages.join("aiosmtpd").is_dir(),
+        "aiosmtpd is not in {}; run deploy/test-sinks",
+        packages.display()
+    );
     let port = free_port();
     let mut command = Command::new("python3");
     command
@@ -32,7 +36,17 @@ async fn smtp(directory: &Path, certificate: Option<(&Path, &Path)>) -> (Process
 fn certificate(directory: &Path) -> (PathBuf, PathBuf) {
     let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
         .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(&key)
@@ -74,7 +88,10 @@ async fn a_mail_arrives_threaded_and_named() {
     assert!(!headers.lines().any(|line| line.starts_with("Bcc")), "{headers}");
     assert!(mails[1].contains("Subject: [RESOLVED] host=web-1"), "{}", mails[1]);
     let refused = sender.send(&notification("bad", NotificationKind::Firing)).await;
-    assert!(matches!(&refused, Err(SendError::Refused { problem, .. }) if problem.contains("no such mailbox")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(SendError::Refused { problem, .. }) if problem.contains("no such mailbox")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ async fn take(State(sink): State<Sink>, uri: Uri, headers: HeaderMap, body: Stri
         Some((code, header)) => {
             let name = if code < 400 { "location" } else { "retry-after" };
             let headers: Vec<(&str, String)> = header.map(|value| (name, value)).into_iter().collect();
-            (StatusCode::from_u16(code).unwrap(), axum::response::AppendHeaders(headers), "no").into_response()
+            (StatusCode::from_u16(code).unwrap(), axum::response::AppendHeaders(headers), "no")
+                .into_response()
         }
     }
 }
@@ -109,7 +110,10 @@ async fn slack_and_pagerduty_get_what_their_documents_ask_for() {
     assert_eq!(actions, [json!("trigger"), json!("acknowledge"), json!("resolve")]);
     for at in 1..4 {
         let event = sink.body(at);
-        assert_eq!((&event["dedup_key"], &event["routing_key"]), (&json!("fettle:host=web-1"), &json!("routing-key")));
+        assert_eq!(
+            (&event["dedup_key"], &event["routing_key"]),
+            (&json!("fettle:host=web-1"), &json!("routing-key"))
+        );
     }
     assert_eq!(sink.body(1)["payload"]["severity"], "critical");
     assert_eq!(sink.body(1)["payload"]["source"], "web-1");
@@ -117,15 +121,23 @@ async fn slack_and_pagerduty_get_what_their_documents_ask_for() {
 
 #[tokio::test]
 async fn what_passes_is_tried_again_and_what_is_refused_is_not() {
-    let (sink, port) = Sink::start(&[(503, None), (429, Some("1")), (200, None), (400, None), (302, Some("/other"))]).await;
-    let sender = sender(&format!("channels:\n  hook: {{ kind: webhook, url: 'http://127.0.0.1:{port}/' }}\n"));
+    let (sink, port) =
+        Sink::start(&[(503, None), (429, Some("1")), (200, None), (400, None), (302, Some("/other"))]).await;
+    let sender =
+        sender(&format!("channels:\n  hook: {{ kind: webhook, url: 'http://127.0.0.1:{port}/' }}\n"));
     let notification = notification("hook", NotificationKind::Firing);
     let begun = Instant::now();
     sender.send(&notification).await.unwrap();
     assert_eq!(sink.count(), 3);
-    assert!(begun.elapsed() >= Duration::from_millis(1_500), "0.5 s of back-off, 1 s asked for by Retry-After");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(1_500),
+        "0.5 s of back-off, 1 s asked for by Retry-After"
+    );
     let refused = sender.send(&notification).await;
-    assert!(matches!(&refused, Err(SendError::Refused { problem, .. }) if problem.contains("400")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(SendError::Refused { problem, .. }) if problem.contains("400")),
+        "{refused:?}"
+    );
     assert!(matches!(outcome(&refused), fettle_alert::manage::Outcome::GaveUp { .. }));
     let redirected = sender.send(&notification).await.unwrap_err().to_string();
     assert!(redirected.contains("redirects are not followed"), "{redirected}");
@@ -191,5 +203,8 @@ async fn a_server_that_never_answers_costs_its_timeout() {
     let sent = sender.send(&notification("hook", NotificationKind::Firing)).await;
     assert!(matches!(sent, Err(SendError::Later { .. })), "{sent:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(matches!(sender.send(&notification("none", NotificationKind::Firing)).await, Err(SendError::Unknown(_))));
+    assert!(matches!(
+        sender.send(&notification("none", NotificationKind::Firing)).await,
+        Err(SendError::Unknown(_))
+    ));
 }
