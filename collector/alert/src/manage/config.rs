@@ -144,7 +144,7 @@ impl Default for Config {
             inhibit: Vec::new(),
             host_silent: Matchers(BTreeMap::from([(
                 "rule".to_owned(),
-                "host_silent|host-silent".to_owned(),
+                "agent_silent|host_silent".to_owned(),
             )])),
             storm: StormSettings::default(),
             flapping: FlappingSettings { changes: 6, window_us: 10 * MINUTE },

@@ -148,7 +148,7 @@ impl File {
         let mut channels: BTreeSet<String> = self.channels.into_keys().collect();
         channels.insert(LOG_CHANNEL.to_owned());
         for (name, windows) in self.hours {
-            let windows = windows.into_iter().map(window).collect::<Result<_, _>>()?;
+            let windows = windows.iter().map(window).collect::<Result<_, _>>()?;
             config.hours.insert(name, Hours(windows));
         }
         for (name, steps) in self.escalations {
@@ -283,7 +283,7 @@ fn steps_of(steps: Vec<StepText>, known: &BTreeSet<String>) -> Result<Vec<Step>,
     Ok(settled)
 }
 
-fn window(text: WindowText) -> Result<Window, ConfigError> {
+fn window(text: &WindowText) -> Result<Window, ConfigError> {
     let zone = TimeZoneDatabase::bundled()
         .get(&text.zone.value)
         .map_err(|_| at(&text.zone, "this time zone is not known; write one such as Europe/Berlin or UTC"))?;

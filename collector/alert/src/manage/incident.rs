@@ -21,8 +21,6 @@ const RANKED_MAX: usize = 50;
 const CAUSES_MAX: usize = 5;
 /// How long an incident that is over is kept, µs.
 const KEEP_US: i64 = 24 * 60 * super::config::MINUTE;
-/// Labels in which an anomaly's finding names what it is due to.
-const ATTRIBUTION: [&str; 3] = ["attribution", "because", "top"];
 
 /// A probable cause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -233,13 +231,15 @@ fn cause(
     Cause { alert: hex(id), score, text }
 }
 
-/// Whether an anomaly's finding names the metric that another alert is about.
+/// Whether an anomaly's finding names the metric that another alert is about: its texts say what it is due to.
 fn points_at(anomaly: &Alert, alert: &Alert) -> bool {
     let Some(metric) = alert.labels.get("metric") else { return false };
-    let same_host = anomaly.labels.get("host") == alert.labels.get("host");
-    same_host
-        && ATTRIBUTION
-            .iter()
-            .filter_map(|name| anomaly.labels.get(*name))
-            .any(|named| named.split([',', ' ']).any(|one| one == metric))
+    let texts = [&anomaly.summary, &anomaly.description];
+    anomaly.rule.contains("anomaly")
+        && anomaly.rule != alert.rule
+        && anomaly.labels.get("host") == alert.labels.get("host")
+        && texts.into_iter().any(|text| {
+            let names = |c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_');
+            text.split(names).any(|word| word.trim_end_matches('.') == metric)
+        })
 }
