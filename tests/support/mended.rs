@@ -141,7 +141,7 @@ impl Mended {
 fn alerting(sink: &Sink) -> String {
     format!(
         "route:\n  channels: [sink]\n  group_by: [rule, host, component]\n  group_wait: 0s\n\
-         channels:\n  sink:\n    type: webhook\n    url: {}\n",
+         channels:\n  sink:\n    kind: webhook\n    url: {}\n",
         sink.url("/told")
     )
 }

@@ -53,7 +53,8 @@ pub(super) fn answer(
             let test = channels.test_message(&name, &word.author, now_us).ok_or_else(|| {
                 AskError::Unknown(format!("there is no channel {name:?}; fettle status lists them"))
             })?;
-            Ok(json!({ "done": format!("a test message goes to {name}"), "notification": test }))
+            desk.try_channel(test);
+            Ok(json!({ "done": format!("a test message goes to {name}; fettle status says what became of it") }))
         }
     }
 }
@@ -273,7 +274,7 @@ fn status(desk: &Desk, channels: &Channels, sender: Option<&Sender>, now_us: i64
         "public_key": sender.map(Sender::public_key),
         "audit": { "seq": state.head.seq, "hash": state.head.hash },
         "policies": desk.policy.digest,
-        "channels": word(&channels.figures()),
+        "channels": word(&channels.states()),
         "breakers": breakers,
     })
 }

@@ -61,6 +61,8 @@ pub(super) struct Desk {
     inventories: BTreeMap<String, Inventory>,
     seen_version: u64,
     dirty: bool,
+    /// Messages that try channels; not saved, as nobody minds their loss.
+    trials: Vec<Notification>,
 }
 
 impl Desk {
@@ -78,6 +80,7 @@ impl Desk {
             inventories: BTreeMap::new(),
             seen_version: 0,
             dirty: false,
+            trials: Vec::new(),
         };
         for inventory in saved.inventories.into_values() {
             desk.inventory(inventory);
@@ -230,6 +233,7 @@ impl Desk {
         }
         turn.notifications = self.manager.due(now_us);
         self.manager.sending(turn.notifications.iter().map(|one| one.id.as_str()));
+        turn.notifications.append(&mut self.trials);
         self.forget(now_us);
         turn.changed = std::mem::take(&mut self.dirty) || self.manager.version() != self.seen_version;
         self.seen_version = self.manager.version();
@@ -239,6 +243,11 @@ impl Desk {
     /// The state was not saved: it must be tried again.
     pub(super) fn still_unsaved(&mut self) {
         self.dirty = true;
+    }
+
+    /// Sends a message that tries a channel with the next turn.
+    pub(super) fn try_channel(&mut self, message: Notification) {
+        self.trials.push(message);
     }
 
     /// Notes a change that must be saved.

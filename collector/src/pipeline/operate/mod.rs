@@ -82,6 +82,8 @@ enum OperateError {
     Encode(#[from] serde_json::Error),
     #[error("the lease of operations ran out")]
     LeaseLost,
+    #[error("the channels cannot be set up ({0})")]
+    Channels(String),
 }
 
 /// What comes back from things done beside the loop.
@@ -185,7 +187,10 @@ impl Office {
             policies: Source::new(operations.files.policies.clone()),
             looked: Instant::now(),
         };
-        let (config, channels) = alerting(&mut followed.alerting).unwrap_or_else(built_in_alerting);
+        let (config, channels) = match alerting(&mut followed.alerting) {
+            Some(good) => good,
+            None => (manage::Config::default(), Channels::read("").map_err(OperateError::Channels)?),
+        };
         let policy = policies(&mut followed.policies).unwrap_or_else(Policy::built_in);
         let listen = |filter: &'static str| {
             let nats = context.nats.clone();
@@ -395,14 +400,10 @@ async fn next_receipt(receipts: &mut Option<mpsc::Receiver<HandedIn>>) -> Option
     }
 }
 
-fn built_in_alerting() -> (manage::Config, Channels) {
-    (manage::Config::default(), Channels::default())
-}
-
-/// Routes and channels when their file has changed and is good.
+/// Routes and channels when their file has changed and is good; without a file, those that are built in.
 fn alerting(source: &mut Source) -> Option<(manage::Config, Channels)> {
     let texts = said(source.changed()?)?;
-    let Some((name, text)) = texts.first() else { return Some(built_in_alerting()) };
+    let (name, text) = texts.first().map_or(("", ""), |(name, text)| (name, text));
     let config = manage::Config::from_yaml(text).map_err(|error| complain(name, &error)).ok()?;
     let channels = Channels::read(text).map_err(|error| complain(name, &error)).ok()?;
     Some((config, channels))
