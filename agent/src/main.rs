@@ -10,6 +10,7 @@ use fettle_agent::sample_once::{render_json, render_table, sample_once};
 use fettle_agent::{pipeline, spool, telemetry};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
+mod components;
 mod spool_view;
 
 /// Samples this host and publishes what it sees over NATS.
@@ -34,6 +35,7 @@ Examples:
   fettle-agent run --nats tls://nats.example:4222    publish somewhere else
   fettle-agent check --config agent.toml             is this file right, and what does it come to?
   fettle-agent sample --once --format table          what would be sampled, for a person
+  fettle-agent components                            what is declared, what is allowed, how is it now?
   fettle-agent spool status                          how much is waiting to be stored?";
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +46,8 @@ enum Command {
     Check(Options),
     /// Sample this host once and print what there is to see.
     Sample(SampleOptions),
+    /// Show the components that the host's file declares, what may be done to them, and one round of checks.
+    Components(components::Options),
     /// Look into a spool; the agent may be running.
     Spool {
         #[command(subcommand)]
@@ -123,6 +127,7 @@ fn main() -> ExitCode {
         Some(Command::Run(options)) => run(options),
         Some(Command::Check(options)) => check(options),
         Some(Command::Sample(options)) => sample(options),
+        Some(Command::Components(options)) => components::show(&options),
         Some(Command::Spool { what }) => look(&what),
     };
     match done {
@@ -161,7 +166,9 @@ fn this_host() -> Host {
 }
 
 fn check(options: Options) -> anyhow::Result<()> {
-    print(&settings(options)?.render())
+    let settings = settings(options)?;
+    print(&settings.render())?;
+    components::check(&settings.act)
 }
 
 fn run(options: Options) -> anyhow::Result<()> {

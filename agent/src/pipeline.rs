@@ -12,11 +12,14 @@ use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::FrameBuilder;
 use tokio::sync::{oneshot, watch};
 
-use crate::config::Settings;
-use crate::handoff::{Figures, FrameQueue, ReadRequest, SpoolHandle};
+use crate::check;
+use crate::config::{ActSettings, Settings};
+use crate::handoff::{ActionCounts, ComponentView, Figures, FrameQueue, ReadRequest, SpoolHandle};
+use crate::host_file::{self, HostFileError};
 use crate::publish::{PublishError, Publisher};
 use crate::sample::{run_scan_thread, Identity, SampleError, Sampler};
 use crate::spool::{Recovery, Spool, SpoolError, SpoolThread};
+use crate::supervise::{self, SuperviseError};
 use crate::telemetry::{exposition, MetricsListener, TelemetryError};
 
 /// How long a closing agent goes on sending.
@@ -39,6 +42,12 @@ pub enum PipelineError {
     /// The metrics page.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The host's file of components.
+    #[error(transparent)]
+    HostFile(#[from] HostFileError),
+    /// The supervisor.
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
     /// The scan thread did not start.
     #[error("the scan thread could not be started: {cause}; raise the limit of threads for this user")]
     Thread {
@@ -58,7 +67,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         Some(address) => Some(MetricsListener::bind(address).await?),
         None => None,
     };
-    let sampler = Sampler::open(settings.sample.clone(), catalogue())?;
+    let mut sampler = Sampler::open(settings.sample.clone(), catalogue())?;
+    sampler.show_components(components(&settings.act)?, catalogue());
     let (mut spool, recovery) = Spool::open(settings.spool.clone(), &settings.agent)?;
     log_recovery(&settings, &recovery, &spool);
     let identity = Identity {
@@ -88,6 +98,16 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     spool_thread.close();
     tracing::info!("stopped");
     ended
+}
+
+/// Starts what looks after the components that the host's file declares; without a file that is nothing,
+/// until there is one.
+fn components(settings: &ActSettings) -> Result<ComponentView, PipelineError> {
+    let file = host_file::follow(settings.file.clone())?;
+    let actions = ActionCounts::default();
+    let (_supervisor, supervised) = supervise::start(&settings.state_dir, file.clone())?;
+    let states = check::start(file, supervised);
+    Ok(ComponentView::new(states, actions))
 }
 
 fn log_recovery(settings: &Settings, recovery: &Recovery, spool: &Spool) {
