@@ -4,4 +4,5 @@
 pub mod catalogue;
 pub mod command;
 pub mod frame;
+pub mod signing;
 pub mod subjects;
