@@ -14,7 +14,10 @@ use fettle_shared::frame::{AgentName, Header};
 use fettle_shared::subjects::Stored;
 use tokio::sync::{oneshot, watch};
 
+mod components;
+
 pub use crate::sample::{Figure, Figures};
+pub use components::*;
 
 /// Commands that may wait for the spool's thread.
 const COMMANDS: usize = 512;

@@ -28,6 +28,7 @@ const FILES: &[(&str, &str)] = &[
     ("sensor", include_str!("../catalogue/sensor.toml")),
     ("self", include_str!("../catalogue/self.toml")),
     ("process_detail", include_str!("../catalogue/process_detail.toml")),
+    ("component", include_str!("../catalogue/component.toml")),
 ];
 
 /// The most metrics one family may have: a frame names columns in 16 bits and a table stays sane.

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod command;
+pub mod error_kind;
 pub mod frame;
 pub mod signing;
 pub mod subjects;

@@ -10,7 +10,7 @@ use crate::tree::{Complaints, File};
 
 /// The rooms of each crate that has some.
 const ROOMS: [(&str, &[&str]); 4] = [
-    ("agent/src/", &["sample", "encode", "spool", "publish", "check", "act"]),
+    ("agent/src/", &["sample", "encode", "spool", "publish", "check", "supervise", "act"]),
     ("collector/analysis/src/", &["detect", "forecast", "predict", "health"]),
     ("collector/alert/src/", &["rules", "manage"]),
     ("collector/src/", &["ingest", "store", "orders", "audit", "api"]),
