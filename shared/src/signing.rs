@@ -292,7 +292,9 @@ mod tests {
         let text = signer.secret_text();
         assert_eq!(Signer::from_text(&text).unwrap().public(), signer.public());
         assert!(!format!("{signer:?}").contains(&text), "a secret is not logged");
-        for bad in ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &"g".repeat(64), &"é".repeat(32)] {
+        for bad in
+            ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &"g".repeat(64), &"é".repeat(32)]
+        {
             assert_eq!(key_from_text(bad), Err(SigningError::KeyText), "{bad}");
         }
     }

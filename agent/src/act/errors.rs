@@ -16,7 +16,9 @@ pub enum ActError {
         cause: std::io::Error,
     },
     /// A record that is too long.
-    #[error("a record of {bytes} bytes is too long for the ledger of actions; shorten the host's file's names")]
+    #[error(
+        "a record of {bytes} bytes is too long for the ledger of actions; shorten the host's file's names"
+    )]
     Record {
         /// Its length.
         bytes: usize,

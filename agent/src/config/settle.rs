@@ -11,7 +11,9 @@ use toml::Spanned;
 
 use super::raw::{Raw, RawAct, RawLog, RawNats, RawSample, RawSpool};
 use super::source::{Checked, Source};
-use super::{ActSettings, ConfigError, Host, LogFormat, LogSettings, Overrides, Settings, DEFAULT_COMPONENTS};
+use super::{
+    ActSettings, ConfigError, Host, LogFormat, LogSettings, Overrides, Settings, DEFAULT_COMPONENTS,
+};
 use crate::publish::{Credentials, NatsSettings};
 use crate::sample::{FamilyOverride, SamplerSettings};
 use crate::spool::{Durability, SpoolSettings};

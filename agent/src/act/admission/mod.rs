@@ -217,7 +217,9 @@ fn within_limits(task: &Task, situation: &Situation<'_>) -> Result<(), Refusal> 
     // A clock that was set back must not free what was done in its future.
     let since = |begun: &&Begun, span: i64| begun.begun_us > now_us.saturating_sub(span);
     let cooling = memory.begun.iter().any(|begun| {
-        since(&begun, cooldown_us) && begun.component == task.component && is_same(&begun.action, &task.action)
+        since(&begun, cooldown_us)
+            && begun.component == task.component
+            && is_same(&begun.action, &task.action)
     });
     if cooling {
         return Err(Refusal::CoolingDown);

@@ -48,8 +48,7 @@ impl Marks {
         bytes[16..24].copy_from_slice(&floor_us.to_le_bytes());
         let sum = xxh3_64(&bytes[..24]);
         bytes[24..].copy_from_slice(&sum.to_le_bytes());
-        let written =
-            self.file.write_all_at(&bytes, turn % 2 * SLOT).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(&bytes, turn % 2 * SLOT).and_then(|()| self.file.sync_data());
         written.map_err(|cause| ActError::Ledger { what: "written", path: self.path.clone(), cause })?;
         self.turn = turn;
         Ok(())

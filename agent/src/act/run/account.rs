@@ -42,7 +42,9 @@ fn find_user(passwd: &str, name: &str) -> Option<Account> {
         passwd.lines().find_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
             let is_it = *fields.get(at)? == name;
-            is_it.then(|| Some(Account { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? }))?
+            is_it.then(|| {
+                Some(Account { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+            })?
         })
     };
     // A number without an entry would have no group that is known to be its own.

@@ -55,7 +55,9 @@ pub(super) async fn run(what: &Command, replace: &[(&str, &str)], limit: Duratio
 fn words(what: &Command, replace: &[(&str, &str)]) -> Result<Vec<String>, String> {
     let mut words = what.command.clone();
     if !words.first().is_some_and(|program| program.starts_with('/')) {
-        return Err("a command begins with the absolute path of its program; correct the host's file".to_owned());
+        return Err(
+            "a command begins with the absolute path of its program; correct the host's file".to_owned()
+        );
     }
     for word in words.iter_mut().skip(1) {
         for (key, value) in replace {
@@ -86,7 +88,9 @@ fn start(what: &Command, words: &[String]) -> Result<Child, String> {
             return Err(format!("the agent is not root and cannot run a command as {name}; run it as root"));
         }
     }
-    process.spawn().map_err(|error| format!("{} cannot be started: {error}; correct the host's file", words[0]))
+    process
+        .spawn()
+        .map_err(|error| format!("{} cannot be started: {error}; correct the host's file", words[0]))
 }
 
 enum Ended {
@@ -145,7 +149,11 @@ impl Drop for Group {
     }
 }
 
-async fn collect(kept: &mut VecDeque<u8>, mut one: impl AsyncRead + Unpin, mut other: impl AsyncRead + Unpin) {
+async fn collect(
+    kept: &mut VecDeque<u8>,
+    mut one: impl AsyncRead + Unpin,
+    mut other: impl AsyncRead + Unpin,
+) {
     let (mut one_buffer, mut other_buffer) = ([0; 1024], [0; 1024]);
     let (mut one_open, mut other_open) = (true, true);
     while one_open || other_open {

@@ -37,11 +37,17 @@ pub(super) async fn run(socket: &Path, container: &str, verb: &Verb) -> Result<S
 pub(super) async fn main_process(socket: &Path, container: &str) -> Result<i32, String> {
     let (_, answer) = ask(socket, Method::GET, container, "json", None).await?;
     let pid = answer.pointer("/State/Pid").and_then(Value::as_i64).filter(|pid| *pid > 0);
-    pid.and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| format!("{container} does not run; start it first"))
+    pid.and_then(|pid| i32::try_from(pid).ok())
+        .ok_or_else(|| format!("{container} does not run; start it first"))
 }
 
 /// Sets a limit of a container.
-pub(super) async fn limit(socket: &Path, container: &str, resource: &str, value: u64) -> Result<Report, String> {
+pub(super) async fn limit(
+    socket: &Path,
+    container: &str,
+    resource: &str,
+    value: u64,
+) -> Result<Report, String> {
     let (_, now) = ask(socket, Method::GET, container, "json", None).await?;
     let (key, body) = match resource {
         "cpu_percent" => {
@@ -70,8 +76,9 @@ async fn ask(
     }
     let away = |error: String| format!("Docker does not answer at {}: {error}", socket.display());
     let stream = UnixStream::connect(socket).await.map_err(|error| away(error.to_string()))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| away(error.to_string()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| away(error.to_string()))?;
     let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
     let request = Request::builder()
         .method(method)
@@ -83,7 +90,10 @@ async fn ask(
     let talk = async {
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
-        let bytes = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|error| error.to_string())?;
+        let bytes = Limited::new(answer.into_body(), ANSWER_MAX)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
         Ok::<_, String>((status, bytes.to_bytes()))
     };
     tokio::pin!(talk, connection);

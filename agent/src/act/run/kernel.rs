@@ -7,13 +7,17 @@ use super::Report;
 pub(super) fn drop_caches(dry: bool) -> Result<Report, String> {
     let before = cached_kib();
     if dry {
-        return Ok(Report::says(format!("would write 3 to /proc/sys/vm/drop_caches; {before} KiB are cached")));
+        return Ok(Report::says(format!(
+            "would write 3 to /proc/sys/vm/drop_caches; {before} KiB are cached"
+        )));
     }
     rustix::fs::sync();
-    std::fs::write("/proc/sys/vm/drop_caches", "3")
-        .map_err(|error| format!("/proc/sys/vm/drop_caches cannot be written: {error}; run the agent as root"))?;
+    std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|error| {
+        format!("/proc/sys/vm/drop_caches cannot be written: {error}; run the agent as root")
+    })?;
     let after = cached_kib();
-    Ok(Report::says(format!("cached before {before} KiB, after {after} KiB")).with("cached_kib", before.to_string()))
+    Ok(Report::says(format!("cached before {before} KiB, after {after} KiB"))
+        .with("cached_kib", before.to_string()))
 }
 
 fn cached_kib() -> u64 {

@@ -62,8 +62,9 @@ impl Held {
     pub(super) fn signal(&self, number: i32) -> Result<(), String> {
         let signal = Signal::from_named_raw(number).ok_or_else(|| format!("{number} is no signal"))?;
         let pid = self.pid.as_raw_nonzero();
-        pidfd_send_signal(&self.fd, signal)
-            .map_err(|error| format!("process {pid} cannot be signalled: {error}; run the agent as its user or root"))
+        pidfd_send_signal(&self.fd, signal).map_err(|error| {
+            format!("process {pid} cannot be signalled: {error}; run the agent as its user or root")
+        })
     }
 
     /// Waits until it has ended.
@@ -88,8 +89,7 @@ impl Stat {
     fn read(pid: Pid) -> Option<Self> {
         let bytes = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         // The name may hold anything, even parentheses and spaces: it ends at the last one.
-        let (open, close) =
-            (bytes.iter().position(|b| *b == b'(')?, bytes.iter().rposition(|b| *b == b')')?);
+        let (open, close) = (bytes.iter().position(|b| *b == b'(')?, bytes.iter().rposition(|b| *b == b')')?);
         let rest = std::str::from_utf8(bytes.get(close + 2..)?).ok()?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         Some(Self {

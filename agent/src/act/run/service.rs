@@ -79,14 +79,20 @@ pub(super) async fn renice(component: &str, runs: &Runs, nice: i8, dry: bool, me
     let (seen, named) = match runs {
         Runs::Supervised(_) => (means.supervisor.state(component)?.pids().collect(), Vec::new()),
         Runs::Systemd { unit } => (Vec::new(), systemd::processes(unit).await?),
-        Runs::Docker { container, socket } => (Vec::new(), vec![docker::main_process(socket, container).await?]),
+        Runs::Docker { container, socket } => {
+            (Vec::new(), vec![docker::main_process(socket, container).await?])
+        }
         _ => (Vec::new(), Vec::new()),
     };
     let runs = runs.clone();
     in_thread(move |_| {
         let held: Vec<Held> = match &runs {
             Runs::Process(wanted) => process::find(wanted)?,
-            _ => seen.into_iter().filter_map(Held::again).chain(named.into_iter().filter_map(Held::named)).collect(),
+            _ => seen
+                .into_iter()
+                .filter_map(Held::again)
+                .chain(named.into_iter().filter_map(Held::named))
+                .collect(),
         };
         set_nice(&held, nice, dry)
     })
@@ -99,7 +105,9 @@ fn set_nice(processes: &[Held], nice: i8, dry: bool) -> Result<Report, String> {
     let before = getpriority_process(Some(first.pid)).map_err(|error| format!("no nice value: {error}"))?;
     if dry {
         let count = processes.len();
-        return Ok(Report::says(format!("would set the nice value of {count} processes from {before} to {nice}")));
+        return Ok(Report::says(format!(
+            "would set the nice value of {count} processes from {before} to {nice}"
+        )));
     }
     let mut threads = 0;
     for held in processes.iter().filter(|held| held.lives()) {
@@ -108,7 +116,10 @@ fn set_nice(processes: &[Held], nice: i8, dry: bool) -> Result<Report, String> {
             let thread = task.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
             if thread.is_some() && held.lives() {
                 setpriority_process(thread, i32::from(nice)).map_err(|error| {
-                    format!("the nice value of process {} cannot be set: {error}; run the agent as root", held.pid)
+                    format!(
+                        "the nice value of process {} cannot be set: {error}; run the agent as root",
+                        held.pid
+                    )
                 })?;
                 threads += 1;
             }
@@ -132,6 +143,8 @@ pub(super) async fn limit(component: &str, place: &LimitPlace, resource: &str, v
         LimitPlace::Runs(Runs::Docker { container, socket }) => {
             Ok(docker::limit(socket, container, resource, value).await?)
         }
-        LimitPlace::Runs(_) => Err(format!("nobody is known to limit {component}; declare its cgroup").into()),
+        LimitPlace::Runs(_) => {
+            Err(format!("nobody is known to limit {component}; declare its cgroup").into())
+        }
     }
 }
