@@ -10,5 +10,6 @@ pub mod pipeline;
 pub mod publish;
 pub mod sample;
 pub mod sample_once;
+pub mod signal_name;
 pub mod spool;
 pub mod telemetry;
