@@ -117,7 +117,7 @@ impl Actor {
         let orders = orders.map_err(|error| ActError::Orders { cause: error.to_string() })?;
         Ok(Self {
             hand_in: HandIn::new(client.clone(), &agent),
-            means: Means { supervisor, states: states.clone(), versions: directory.join("versions") },
+            means: Means { supervisor, versions: directory.join("versions") },
             agent: agent.into(),
             host,
             states,

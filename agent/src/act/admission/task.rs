@@ -8,6 +8,7 @@ use fettle_shared::command::{Action, Refusal};
 use crate::host_file::{
     Allowed, CleanUp, Command, Component, FailOver, HostFile, Permissions, RollBack, Runs,
 };
+use crate::signal_name::signal_number;
 
 /// What is done to whatever runs a component.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,24 +146,4 @@ fn fail_over(what: &FailOver, to: &str) -> Option<Step> {
     // Without a link nobody knows which candidate is active, so it has to be named.
     let is_definite = what.link.is_some() || to.is_some();
     (does_something && is_definite).then(|| Step::FailOver { what: what.clone(), to })
-}
-
-/// The number of a signal on Linux (signal(7)), of those that make sense for a service.
-fn signal_number(name: &str) -> Option<i32> {
-    use rustix::process::Signal;
-    let signal = match name {
-        "HUP" => Signal::HUP,
-        "INT" => Signal::INT,
-        "QUIT" => Signal::QUIT,
-        "ABRT" => Signal::ABORT,
-        "KILL" => Signal::KILL,
-        "USR1" => Signal::USR1,
-        "USR2" => Signal::USR2,
-        "TERM" => Signal::TERM,
-        "CONT" => Signal::CONT,
-        "STOP" => Signal::STOP,
-        "WINCH" => Signal::WINCH,
-        _ => return None,
-    };
-    Some(signal.as_raw())
 }

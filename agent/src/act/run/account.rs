@@ -12,8 +12,12 @@ pub(super) struct Account {
     pub gid: u32,
 }
 
-/// A user by name or number.
+/// A user by name, by number, or as `uid:gid`.
 pub(super) fn user(name: &str) -> Result<Account, String> {
+    let numbers = name.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    if let Some((uid, gid)) = numbers.filter(|(uid, gid)| *uid != u32::MAX && *gid != u32::MAX) {
+        return Ok(Account { uid, gid });
+    }
     find_user(&read("/etc/passwd")?, name)
         .ok_or_else(|| format!("there is no user {name} in /etc/passwd; correct the host's file"))
 }
@@ -71,7 +75,8 @@ mod tests {
             assert_eq!(find_user(passwd, missing), None, "{missing}");
         }
         assert_eq!(user("root"), Ok(Account { uid: 0, gid: 0 }));
-        assert!(user("no such user").is_err());
+        assert_eq!(user("5:6"), Ok(Account { uid: 5, gid: 6 }));
+        assert!(user("no such user").is_err() && user("4294967295:0").is_err());
         assert_eq!(group("0").map(Gid::as_raw), Ok(0));
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncReadExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command as Process};
 
-use super::{account, tail, Failure, Ran, Report, OUTPUT_MAX};
+use super::{account, process, tail, Failure, Ran, Report, OUTPUT_MAX};
 use crate::host_file::Command;
 
 /// Where programs that a declared one calls are looked for.
@@ -68,8 +68,8 @@ fn words(what: &Command, replace: &[(&str, &str)]) -> Result<Vec<String>, String
 }
 
 fn start(what: &Command, words: &[String]) -> Result<Child, String> {
-    let mut process = Process::new(&words[0]);
-    process
+    let mut command = Process::new(&words[0]);
+    command
         .args(&words[1..])
         .env_clear()
         .env("PATH", PATH)
@@ -83,12 +83,12 @@ fn start(what: &Command, words: &[String]) -> Result<Child, String> {
         let own = rustix::process::geteuid();
         if own.is_root() {
             // With a user set, the standard library also drops all supplementary groups.
-            process.uid(account.uid).gid(account.gid);
+            command.uid(account.uid).gid(account.gid);
         } else if own.as_raw() != account.uid {
             return Err(format!("the agent is not root and cannot run a command as {name}; run it as root"));
         }
     }
-    process
+    command
         .spawn()
         .map_err(|error| format!("{} cannot be started: {error}; correct the host's file", words[0]))
 }
@@ -108,7 +108,7 @@ async fn watch(
     let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32)).ok_or("the command has no process")?;
     let mut group = Group(Some(pid));
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| lost(error.into()))?;
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE).map_err(lost)?;
+    let pidfd = process::readable(pidfd).map_err(lost)?;
     tokio::pin!(output);
     let stopped = {
         let mut talking = true;

@@ -30,10 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fettle_shared::command::Outcome;
-use tokio::sync::watch;
 
 use super::admission::{Step, Task};
-use crate::handoff::{ComponentStates, SupervisorHandle};
+use crate::handoff::SupervisorHandle;
 
 pub(super) use versions::{keep, Kept};
 
@@ -47,8 +46,6 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Means {
     /// The supervised commands.
     pub supervisor: SupervisorHandle,
-    /// The components as they were last checked, for their processes.
-    pub states: watch::Receiver<Arc<ComponentStates>>,
     /// Where copies of files are kept.
     pub versions: PathBuf,
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, pidfd_send_signal, Pid, PidfdFlags, Signal};
 use tokio::io::unix::AsyncFd;
-use tokio::io::Interest;
 
 use crate::handoff::ProcessId;
 use crate::host_file::ProcessMatch;
@@ -69,7 +68,7 @@ impl Held {
 
     /// Waits until it has ended.
     pub(super) async fn ended(self) -> Result<(), String> {
-        let fd = AsyncFd::with_interest(self.fd, Interest::READABLE);
+        let fd = readable(self.fd);
         let fd = fd.map_err(|error| format!("the process cannot be waited for: {error}"))?;
         fd.readable().await.map(drop).map_err(|error| format!("the process cannot be waited for: {error}"))
     }
@@ -109,6 +108,13 @@ impl Stat {
             target == path || text.strip_suffix(" (deleted)").is_some_and(|text| Path::new(text) == path)
         })
     }
+}
+
+/// Waits on a descriptor of a process, which becomes readable when the process ends.
+pub(super) fn readable(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // Deprecated because a type could close its descriptor too early; one that owns it does not.
+    #[allow(deprecated)]
+    AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
 }
 
 /// All processes that match, each held; an error says why there is none.

@@ -5,8 +5,7 @@
 use std::num::NonZeroUsize;
 
 use futures_util::StreamExt;
-use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
-use zbus::{Connection, MatchRule, MessageStream};
+use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::Report;
 use crate::act::admission::Verb;
@@ -60,10 +59,10 @@ pub(super) async fn run(unit: &str, verb: &Verb) -> Result<String, String> {
 async fn job(bus: &Connection, unit: &str, method: &str) -> zbus::Result<String> {
     let rule = MatchRule::builder()
         .msg_type(zbus::message::Type::Signal)
-        .sender(NAME)?
-        .interface(MANAGER)?
-        .member("JobRemoved")?
-        .build();
+        .sender(NAME)
+        .interface(MANAGER)
+        .member("JobRemoved")
+        .build()?;
     // Listening comes first: a job may end before its name is known here.
     let mut ends = MessageStream::for_match_rule(rule, bus, Some(ENDS)).await?;
     manager(bus, "Subscribe", &()).await?;
@@ -82,7 +81,7 @@ async fn job(bus: &Connection, unit: &str, method: &str) -> zbus::Result<String>
 async fn property(bus: &Connection, unit: &str, name: &str) -> Option<String> {
     let path: OwnedObjectPath = manager(bus, "LoadUnit", &(unit,)).await.ok()?.body().deserialize().ok()?;
     let reply = bus.call_method(Some(NAME), path, Some(PROPERTIES), "Get", &(UNIT, name)).await.ok()?;
-    let value: OwnedValue = reply.body().deserialize().ok()?;
+    let value: OwnedVariant = reply.body().deserialize().ok()?;
     String::try_from(value).ok()
 }
 
@@ -105,7 +104,7 @@ pub(super) async fn limit(unit: &str, resource: &str, value: u64) -> Result<Repo
     };
     let what = "set a limit";
     let bus = Connection::system().await.map_err(failed(what))?;
-    let properties = vec![(name, Value::from(value))];
+    let properties = vec![(name, Variant::from(value))];
     manager(&bus, "SetUnitProperties", &(unit, true, properties)).await.map_err(failed(what))?;
     Ok(Report::says(format!("set {name} of {unit} to {value} until the next boot")))
 }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
-use rustix::fs::{open, openat2, Mode, OFlags, ResolveFlags, CWD};
+use rustix::fs::{openat2, Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
 
 /// Never a link, neither of the file system nor of /proc.
@@ -32,12 +32,6 @@ pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, &OsStr), String> {
         return Err(format!("{} names no entry of a directory; correct the host's file", path.display()));
     };
     Ok((open_plain(parent, OFlags::RDONLY | OFlags::DIRECTORY)?, name))
-}
-
-/// Opens a directory for its entries; links on the way to it are followed.
-pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, String> {
-    open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| why(path, error))
 }
 
 /// One sentence on a path that cannot be opened.
