@@ -2,6 +2,8 @@
 //! and the collector's word lets them go. Starts them, waits, and stops them in the same order, so
 //! that the last frame is kept and, if anybody listens, sent.
 
+mod acting;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -12,8 +14,10 @@ use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::FrameBuilder;
 use tokio::sync::{oneshot, watch};
 
+use self::acting::{Acting, Components};
 use crate::config::Settings;
-use crate::handoff::{Figures, FrameQueue, ReadRequest, SpoolHandle};
+use crate::handoff::{ActionCounts, Figures, FrameQueue, ReadRequest, SpoolHandle, SupervisorHandle};
+use crate::host_file::{self, HostFileError};
 use crate::publish::{PublishError, Publisher};
 use crate::sample::{run_scan_thread, Identity, SampleError, Sampler};
 use crate::spool::{Recovery, Spool, SpoolError, SpoolThread};
@@ -39,6 +43,9 @@ pub enum PipelineError {
     /// The metrics page.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The host's file.
+    #[error(transparent)]
+    HostFile(#[from] HostFileError),
     /// The scan thread did not start.
     #[error("the scan thread could not be started: {cause}; raise the limit of threads for this user")]
     Thread {
@@ -78,6 +85,14 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         figures.clone(),
     )
     .await?;
+    let components = Components {
+        file: host_file::follow(settings.act.file.clone())?,
+        states: watch::channel(Arc::default()).1,
+        supervisor: SupervisorHandle::new(watch::channel(Arc::default()).1).0,
+        counts: ActionCounts::default(),
+    };
+    let state_dir = &settings.act.state_dir;
+    let acting = Acting::start(&settings.agent, state_dir, components, publisher.client(), publisher.heard());
     if let Some(listener) = listener {
         tracing::info!(address = %listener.address(), "metrics are served");
         let (agent, figures, times) = (settings.agent.clone(), figures.clone(), publisher.ack_times());
@@ -85,6 +100,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     }
     let scanning = Scanning::start(sampler, identity, figures, frames)?;
     let ended = drive(publisher, scanning, &handle, stop).await;
+    acting.stop().await;
     spool_thread.close();
     tracing::info!("stopped");
     ended
