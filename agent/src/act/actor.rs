@@ -213,8 +213,8 @@ impl Actor {
         });
         let Ok((receipt, task)) = decided.await else { return };
         log(&receipt);
-        if receipt.outcome == (Outcome::Refused { reason: Refusal::StaleGeneration }) || task.is_some() {
-            // Only a trusted signer gets that far.
+        if task.is_some() {
+            // Only a new order by a trusted key; a replayed one must not keep the host's own rules quiet.
             self.heard.note(Instant::now());
         }
         if let Some(reply) = message.reply {
@@ -292,6 +292,9 @@ impl Actor {
         }
         self.kept_at = now;
         let (host, states) = (self.host.borrow().clone(), self.states.borrow().clone());
+        if host.components.values().all(|component| component.allowed.roll_back.is_empty()) {
+            return;
+        }
         let (versions, stamps) = (self.means.versions.clone(), self.stamps.clone());
         self.keeping =
             Some(tokio::task::spawn_blocking(move || keep_all(&host, &states, &versions, &stamps)));

@@ -418,3 +418,69 @@ fn a_flood_of_forgeries_neither_stops_the_agent_nor_fills_its_disk() {
         assert!(host.ledger().len() <= 62, "{}", host.ledger().len());
     });
 }
+
+const SUPERVISED: &str = r#"
+[limits]
+cooldown = "0s"
+local_per_hour = 3
+[components.svc]
+runs = { command = ["/bin/sh", "-c", "echo $$ >> {root}/pids; exec sleep 600"] }
+interval = "200ms"
+failures = 1
+[components.svc.allow]
+restart = true
+signals = ["KILL"]
+[[components.svc.local]]
+action = "restart"
+after = "0s"
+alone_for = "0s"
+"#;
+
+/// The processes the service had, newest last.
+fn pids(host: &Host) -> Vec<i32> {
+    let text = std::fs::read_to_string(host.path("pids")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[test]
+fn a_dead_service_is_restarted_by_the_hosts_own_rule_and_reported_later() {
+    runtime().block_on(async {
+        // Nobody is there: no NATS, no collector.
+        let mut nats = Nats::down();
+        let mut host = Host::new(&nats, SUPERVISED);
+        host.start();
+        for round in 1..=3 {
+            until("it runs", || pids(&host).len() == round).await;
+            let pid = Pid::from_raw(*pids(&host).last().unwrap()).unwrap();
+            until("its action is over", || {
+                host.ledger().iter().all(|entry| entry["receipt"]["outcome"] == "succeeded")
+            })
+            .await;
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        until("it runs again", || pids(&host).len() == 4).await;
+        nats.start();
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let office = Office::open(&client).await;
+        until("three reports", || office.all().len() == 3).await;
+        for receipt in office.all() {
+            assert!(receipt.local && receipt.outcome == Outcome::Succeeded, "{receipt:?}");
+            assert_eq!((receipt.component.as_str(), receipt.action), ("svc", Action::Restart));
+        }
+        // The quota is used up: now it stays down until an order comes.
+        kill_process(Pid::from_raw(pids(&host)[3]).unwrap(), Signal::KILL).unwrap();
+        until("the refusal is logged", || {
+            std::fs::read_to_string(host.path("log")).unwrap().contains("a local rule may not act now")
+        })
+        .await;
+        assert_eq!(pids(&host).len(), 4);
+        assert_eq!(give(&client, &order(1, "svc", Action::Restart)).await.outcome, Outcome::Accepted);
+        assert_eq!(office.receipt("o-1").await.outcome, Outcome::Succeeded);
+        until("it runs by order", || pids(&host).len() == 5).await;
+        give(&client, &order(2, "svc", Action::Signal { signal: "KILL".into() })).await;
+        assert_eq!(office.receipt("o-2").await.outcome, Outcome::Succeeded);
+        host.kill();
+        let last = Pid::from_raw(*pids(&host).last().unwrap()).unwrap();
+        let _ = kill_process(last, Signal::KILL);
+    });
+}

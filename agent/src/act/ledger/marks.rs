@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{fallocate, FallocateFlags};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::act::ActError;
@@ -32,6 +33,8 @@ impl Marks {
             path: path.clone(),
             cause,
         })?;
+        // Room for both slots, so that the mark can be raised on a full disk.
+        let _ = fallocate(&file, FallocateFlags::empty(), 0, 2 * SLOT);
         let slots: Vec<(u64, u64, i64)> = (0..2).filter_map(|slot| read(&file, slot)).collect();
         let turn = slots.iter().map(|slot| slot.0).max().unwrap_or(0);
         let high = slots.iter().map(|slot| slot.1).max();
