@@ -127,8 +127,9 @@ fn only_the_first_of_a_family_gets_a_word() {
     let dir = dir.path().canonicalize().unwrap();
     let program = dir.join(format!("ffm{}", std::process::id()));
     std::fs::copy("/bin/sh", &program).unwrap();
-    // The second is a child of the first, of the same program.
-    let script = format!("{} -c 'read line' & wait", program.display());
+    // The second is a child of the first, of the same program, and waits for a writer who never comes.
+    let pipe = dir.join("pipe");
+    let script = format!("mkfifo {0}; {1} -c 'read line < {0}' & wait", pipe.display(), program.display());
     let mut child =
         std::process::Command::new(&program).args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
     let wanted = ProcessMatch::Executable(program);
