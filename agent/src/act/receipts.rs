@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// How long the collector may take to store one.
 const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The one under way, and when the next may go.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::{command, in_thread, Failure, Ran, Report};
 use crate::host_file::FailOver;
 
 /// Switches.
-pub(super) async fn run(what: FailOver, to: Option<(String, PathBuf)>, limit: Duration, dry: bool) -> Ran {
+pub(super) async fn run(what: &FailOver, to: Option<(String, PathBuf)>, limit: Duration, dry: bool) -> Ran {
     let hook = what.hook.clone();
     let (name, mut report) = switch(what.clone(), to, dry).await?;
     let Some(hook) = hook else { return Ok(report) };
@@ -19,7 +19,7 @@ pub(super) async fn run(what: FailOver, to: Option<(String, PathBuf)>, limit: Du
             Ok(report)
         }
         Err(failure) => {
-            let back = put_back(&what, &report).await;
+            let back = put_back(what, &report).await;
             let Failure { error, report: printed, timed_out } = failure;
             report.output = format!("{}\n{}", report.output, printed.output);
             Err(Failure { error: format!("{error}; {back}"), report, timed_out })

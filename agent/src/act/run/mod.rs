@@ -132,7 +132,7 @@ async fn step(task: &Task, means: &Means) -> Ran {
             service::limit(&task.component, place, resource, *value, dry).await
         }
         Step::Run(what) => command::run(what, &[], task.timeout, dry).await,
-        Step::FailOver { what, to } => fail_over::run(what.clone(), to.clone(), task.timeout, dry).await,
+        Step::FailOver { what, to } => fail_over::run(what, to.clone(), task.timeout, dry).await,
         Step::CleanUp(policy) => {
             let policy = policy.clone();
             in_thread(move |stop| clean_up::run(&policy, dry, &stop)).await

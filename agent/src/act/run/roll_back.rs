@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -130,8 +130,7 @@ fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
 }
 
 /// Writes beside, then renames over.
-fn put(parent: impl AsFd, name: &OsStr, source: &mut File) -> std::io::Result<()> {
-    let parent = parent.as_fd();
+fn put(parent: &OwnedFd, name: &OsStr, source: &mut File) -> std::io::Result<()> {
     let mut beside = name.to_owned();
     beside.push(format!(".fettle-{}", std::process::id()));
     let _ = unlinkat(parent, &beside, AtFlags::empty());

@@ -16,7 +16,7 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 /// Ends of jobs that may wait to be looked at.
-const ENDS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const ENDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 fn failed(what: &str) -> impl FnOnce(zbus::Error) -> String + '_ {
     move |error| match error {
