@@ -3,13 +3,17 @@
 //! between them.
 
 pub mod act;
+pub mod check;
 pub mod config;
+pub mod discover;
 pub mod handoff;
 pub mod host_file;
 pub mod pipeline;
+pub mod process_table;
 pub mod publish;
 pub mod sample;
 pub mod sample_once;
 pub mod signal_name;
 pub mod spool;
+pub mod supervise;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use fettle_agent::{act, pipeline, spool, telemetry};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 mod actions_view;
+mod components;
 mod spool_view;
 
 /// Samples this host and publishes what it sees over NATS.
@@ -35,6 +36,7 @@ Examples:
   fettle-agent run --nats tls://nats.example:4222    publish somewhere else
   fettle-agent check --config agent.toml             is this file right, and what does it come to?
   fettle-agent sample --once --format table          what would be sampled, for a person
+  fettle-agent components                            what is declared, what is allowed, how is it now?
   fettle-agent spool status                          how much is waiting to be stored?";
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +47,8 @@ enum Command {
     Check(Options),
     /// Sample this host once and print what there is to see.
     Sample(SampleOptions),
+    /// Show the components that the host's file declares, what may be done to them, and one round of checks.
+    Components(components::Options),
     /// Look into a spool; the agent may be running.
     Spool {
         #[command(subcommand)]
@@ -142,6 +146,7 @@ fn main() -> ExitCode {
         Some(Command::Run(options)) => run(options),
         Some(Command::Check(options)) => check(options),
         Some(Command::Sample(options)) => sample(options),
+        Some(Command::Components(options)) => components::show(&options),
         Some(Command::Spool { what }) => look(&what),
         Some(Command::Actions(options)) => actions(&options),
     };
@@ -181,7 +186,9 @@ fn this_host() -> Host {
 }
 
 fn check(options: Options) -> anyhow::Result<()> {
-    print(&settings(options)?.render())
+    let settings = settings(options)?;
+    print(&settings.render())?;
+    components::check(&settings.act)
 }
 
 fn run(options: Options) -> anyhow::Result<()> {

@@ -25,18 +25,21 @@ const OTHER_FILES: usize = 64;
 
 /// Settles a configuration.
 pub(super) fn settle(source: &Source<'_>, raw: Raw, overrides: &Overrides, host: &Host) -> Checked<Settings> {
+    let spool = spool(source, &raw.spool, overrides, host)?;
+    // Beside the spool, wherever that is.
+    let state_dir = spool.dir.parent().map_or_else(|| host.state_dir.join("fettle-agent"), PathBuf::from);
     Ok(Settings {
         agent: agent(source, raw.agent.as_ref(), overrides, host)?,
         nats: nats(source, raw.nats, overrides)?,
-        spool: spool(source, &raw.spool, overrides, host)?,
+        spool,
         sample: sample(source, raw.sample, host)?,
         log: log(source, &raw.log)?,
         metrics: metrics(source, raw.metrics.listen.as_ref(), overrides)?,
-        act: act(source, &raw.act, host)?,
+        act: act(source, &raw.act, state_dir)?,
     })
 }
 
-fn act(source: &Source<'_>, raw: &RawAct, host: &Host) -> Checked<ActSettings> {
+fn act(source: &Source<'_>, raw: &RawAct, default_dir: PathBuf) -> Checked<ActSettings> {
     let path = |name: &str, raw: Option<&Spanned<PathBuf>>, default: PathBuf| match raw {
         Some(path) if !path.get_ref().is_absolute() => {
             source.wrong(path, format!("{name} is {:?}; write an absolute path", path.get_ref()))
@@ -45,7 +48,7 @@ fn act(source: &Source<'_>, raw: &RawAct, host: &Host) -> Checked<ActSettings> {
     };
     Ok(ActSettings {
         file: path("file", raw.file.as_ref(), DEFAULT_COMPONENTS.into())?,
-        state_dir: path("state_dir", raw.state_dir.as_ref(), host.state_dir.join("fettle-agent"))?,
+        state_dir: path("state_dir", raw.state_dir.as_ref(), default_dir)?,
     })
 }
 

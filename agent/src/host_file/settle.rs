@@ -391,7 +391,7 @@ fn http(source: &Source<'_>, url: &Spanned<String>, raw: &RawCheck) -> Checked<C
     let authority = rest.split('/').next().unwrap_or_default();
     let clean = text.bytes().all(|byte| byte.is_ascii_graphic());
     let named = text.parse::<hyper::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-    if !clean || !named || authority.contains('@') {
+    if !text.starts_with("http://") || !clean || !named || authority.contains('@') {
         return source.wrong(
             url,
             format!("http is {text:?}; write an address such as \"http://127.0.0.1:8080/health\" (TLS is not checked here: \
