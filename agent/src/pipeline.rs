@@ -2,6 +2,8 @@
 //! and the collector's word lets them go. Starts them, waits, and stops them in the same order, so
 //! that the last frame is kept and, if anybody listens, sent.
 
+mod acting;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -12,9 +14,11 @@ use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::FrameBuilder;
 use tokio::sync::{oneshot, watch};
 
+use self::acting::{Acting, Components};
 use crate::check;
 use crate::config::{ActSettings, Settings};
 use crate::handoff::{ActionCounts, ComponentView, Figures, FrameQueue, ReadRequest, SpoolHandle};
+use crate::host_file::{self, HostFileError};
 use crate::host_file::{self, HostFileError};
 use crate::publish::{PublishError, Publisher};
 use crate::sample::{run_scan_thread, Identity, SampleError, Sampler};
@@ -68,7 +72,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         None => None,
     };
     let mut sampler = Sampler::open(settings.sample.clone(), catalogue())?;
-    sampler.show_components(components(&settings.act)?, catalogue());
+    let components = components(&settings.act)?;
+    let view = ComponentView::new(components.states.clone(), components.counts.clone());
+    sampler.show_components(view, catalogue());
     let (mut spool, recovery) = Spool::open(settings.spool.clone(), &settings.agent)?;
     log_recovery(&settings, &recovery, &spool);
     let identity = Identity {
@@ -88,6 +94,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         figures.clone(),
     )
     .await?;
+    let state_dir = &settings.act.state_dir;
+    let acting = Acting::start(&settings.agent, state_dir, components, publisher.client(), publisher.heard());
     if let Some(listener) = listener {
         tracing::info!(address = %listener.address(), "metrics are served");
         let (agent, figures, times) = (settings.agent.clone(), figures.clone(), publisher.ack_times());
@@ -95,6 +103,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     }
     let scanning = Scanning::start(sampler, identity, figures, frames)?;
     let ended = drive(publisher, scanning, &handle, stop).await;
+    acting.stop().await;
     spool_thread.close();
     tracing::info!("stopped");
     ended
@@ -102,12 +111,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
 
 /// Starts what looks after the components that the host's file declares; without a file that is nothing,
 /// until there is one.
-fn components(settings: &ActSettings) -> Result<ComponentView, PipelineError> {
+fn components(settings: &ActSettings) -> Result<Components, PipelineError> {
     let file = host_file::follow(settings.file.clone())?;
-    let actions = ActionCounts::default();
-    let (_supervisor, supervised) = supervise::start(&settings.state_dir, file.clone())?;
-    let states = check::start(file, supervised);
-    Ok(ComponentView::new(states, actions))
+    let (supervisor, supervised) = supervise::start(&settings.state_dir, file.clone())?;
+    let states = check::start(file.clone(), supervised);
+    Ok(Components { file, states, supervisor, counts: ActionCounts::default() })
 }
 
 fn log_recovery(settings: &Settings, recovery: &Recovery, spool: &Spool) {

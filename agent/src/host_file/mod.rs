@@ -3,6 +3,7 @@
 //! file is read is in this directory, who acts by it are the rooms `check`, `supervise` and `act`.
 
 mod load;
+mod offers;
 mod paths;
 mod permits;
 mod raw;
