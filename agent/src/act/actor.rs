@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::local::Rules;
 use super::receipts::HandIn;
 use super::run::{self, Means, Report};
-use super::ActError;
+use super::{inventory, ActError};
 use crate::handoff::{ActionCounts, CollectorHeard, ComponentStates, HostFileWatch, SupervisorHandle};
 use crate::host_file::HostFile;
 
@@ -138,6 +138,12 @@ impl Actor {
 
     /// Acts until `stop` turns true; actions under way get a little time to end.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let telling = tokio::spawn(inventory::tell(
+            self.client.clone(),
+            Arc::clone(&self.agent),
+            self.host.clone(),
+            self.states.clone(),
+        ));
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut states_live = true;
@@ -166,6 +172,7 @@ impl Actor {
                 }
             }
         }
+        telling.abort();
         let last = async {
             while let Some(ended) = self.running.join_next().await {
                 self.on_end(ended).await;

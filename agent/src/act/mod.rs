@@ -8,6 +8,7 @@
 mod actor;
 mod admission;
 mod errors;
+mod inventory;
 mod ledger;
 mod local;
 mod receipts;

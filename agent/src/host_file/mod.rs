@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use load::HostFileError;
+pub use offers::inventory;
 pub use watch::follow;
 
 /// All of it.
