@@ -109,12 +109,7 @@ impl Stack {
         Ok((Part { child, address }, Sql::new(address, password)))
     }
 
-    /// The collector between them.
-    pub(crate) async fn collector(&self, nats: &Part, clickhouse: &Part) -> anyhow::Result<Part> {
-        self.configured_collector(nats, clickhouse, "").await
-    }
-
-    /// The same with lines of configuration.
+    /// The collector between them, with these lines of configuration.
     pub(crate) async fn configured_collector(
         &self,
         nats: &Part,
