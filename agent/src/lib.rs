@@ -2,12 +2,18 @@
 //! publishes over NATS. `pipeline.rs` calls the rooms in order; `handoff.rs` names what passes
 //! between them.
 
+pub mod act;
+pub mod check;
 pub mod config;
+pub mod discover;
 pub mod handoff;
 pub mod host_file;
 pub mod pipeline;
+pub mod process_table;
 pub mod publish;
 pub mod sample;
 pub mod sample_once;
+pub mod signal_name;
 pub mod spool;
+pub mod supervise;
 pub mod telemetry;

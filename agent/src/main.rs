@@ -7,9 +7,11 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fettle_agent::config::{Host, Overrides, Settings};
 use fettle_agent::sample_once::{render_json, render_table, sample_once};
-use fettle_agent::{pipeline, spool, telemetry};
+use fettle_agent::{act, pipeline, spool, telemetry};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
+mod actions_view;
+mod components;
 mod spool_view;
 
 /// Samples this host and publishes what it sees over NATS.
@@ -34,6 +36,7 @@ Examples:
   fettle-agent run --nats tls://nats.example:4222    publish somewhere else
   fettle-agent check --config agent.toml             is this file right, and what does it come to?
   fettle-agent sample --once --format table          what would be sampled, for a person
+  fettle-agent components                            what is declared, what is allowed, how is it now?
   fettle-agent spool status                          how much is waiting to be stored?";
 
 #[derive(Debug, Subcommand)]
@@ -44,11 +47,31 @@ enum Command {
     Check(Options),
     /// Sample this host once and print what there is to see.
     Sample(SampleOptions),
+    /// Show the components that the host's file declares, what may be done to them, and one round of checks.
+    Components(components::Options),
     /// Look into a spool; the agent may be running.
     Spool {
         #[command(subcommand)]
         what: SpoolCommand,
     },
+    /// List what was done, refused and is waiting to be reported; the agent may be running.
+    Actions(ActionsOptions),
+}
+
+#[derive(Debug, Args)]
+struct ActionsOptions {
+    /// Directory of the agent's state [default: what the configuration says].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only receipts the collector does not have.
+    #[arg(long)]
+    waiting: bool,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -123,7 +146,9 @@ fn main() -> ExitCode {
         Some(Command::Run(options)) => run(options),
         Some(Command::Check(options)) => check(options),
         Some(Command::Sample(options)) => sample(options),
+        Some(Command::Components(options)) => components::show(&options),
         Some(Command::Spool { what }) => look(&what),
+        Some(Command::Actions(options)) => actions(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -161,7 +186,9 @@ fn this_host() -> Host {
 }
 
 fn check(options: Options) -> anyhow::Result<()> {
-    print(&settings(options)?.render())
+    let settings = settings(options)?;
+    print(&settings.render())?;
+    components::check(&settings.act)
 }
 
 fn run(options: Options) -> anyhow::Result<()> {
@@ -218,6 +245,14 @@ fn look(what: &SpoolCommand) -> anyhow::Result<()> {
         }
         SpoolCommand::List(options) => spool_view::list(dir, options.json, print),
     }
+}
+
+fn actions(options: &ActionsOptions) -> anyhow::Result<()> {
+    let settings = Settings::load(options.config.as_deref(), &Overrides::default(), &this_host())?;
+    let state_dir = options.state.as_deref().unwrap_or(&settings.act.state_dir);
+    let mut entries = act::list(&state_dir.join(act::DIRECTORY))?;
+    entries.retain(|entry| !options.waiting || entry.is_waiting());
+    print(&actions_view::render(&entries, options.json)?)
 }
 
 /// Prints to standard output; a reader that has enough (`| head`) is no error.

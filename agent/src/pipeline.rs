@@ -2,6 +2,8 @@
 //! and the collector's word lets them go. Starts them, waits, and stops them in the same order, so
 //! that the last frame is kept and, if anybody listens, sent.
 
+mod acting;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -12,11 +14,15 @@ use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::FrameBuilder;
 use tokio::sync::{oneshot, watch};
 
-use crate::config::Settings;
-use crate::handoff::{Figures, FrameQueue, ReadRequest, SpoolHandle};
+use self::acting::{Acting, Components};
+use crate::check;
+use crate::config::{ActSettings, Settings};
+use crate::handoff::{ActionCounts, ComponentView, Figures, FrameQueue, ReadRequest, SpoolHandle};
+use crate::host_file::{self, HostFileError};
 use crate::publish::{PublishError, Publisher};
 use crate::sample::{run_scan_thread, Identity, SampleError, Sampler};
 use crate::spool::{Recovery, Spool, SpoolError, SpoolThread};
+use crate::supervise::{self, SuperviseError};
 use crate::telemetry::{exposition, MetricsListener, TelemetryError};
 
 /// How long a closing agent goes on sending.
@@ -39,6 +45,12 @@ pub enum PipelineError {
     /// The metrics page.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The host's file of components.
+    #[error(transparent)]
+    HostFile(#[from] HostFileError),
+    /// The supervisor.
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
     /// The scan thread did not start.
     #[error("the scan thread could not be started: {cause}; raise the limit of threads for this user")]
     Thread {
@@ -58,7 +70,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         Some(address) => Some(MetricsListener::bind(address).await?),
         None => None,
     };
-    let sampler = Sampler::open(settings.sample.clone(), catalogue())?;
+    let mut sampler = Sampler::open(settings.sample.clone(), catalogue())?;
+    let components = components(&settings.act)?;
+    let view = ComponentView::new(components.states.clone(), components.counts.clone());
+    sampler.show_components(view, catalogue());
     let (mut spool, recovery) = Spool::open(settings.spool.clone(), &settings.agent)?;
     log_recovery(&settings, &recovery, &spool);
     let identity = Identity {
@@ -78,6 +93,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         figures.clone(),
     )
     .await?;
+    let state_dir = &settings.act.state_dir;
+    let acting = Acting::start(&settings.agent, state_dir, components, publisher.client(), publisher.heard());
     if let Some(listener) = listener {
         tracing::info!(address = %listener.address(), "metrics are served");
         let (agent, figures, times) = (settings.agent.clone(), figures.clone(), publisher.ack_times());
@@ -85,9 +102,19 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     }
     let scanning = Scanning::start(sampler, identity, figures, frames)?;
     let ended = drive(publisher, scanning, &handle, stop).await;
+    acting.stop().await;
     spool_thread.close();
     tracing::info!("stopped");
     ended
+}
+
+/// Starts what looks after the components that the host's file declares; without a file that is nothing,
+/// until there is one.
+fn components(settings: &ActSettings) -> Result<Components, PipelineError> {
+    let file = host_file::follow(settings.file.clone())?;
+    let (supervisor, supervised) = supervise::start(&settings.state_dir, file.clone())?;
+    let states = check::start(file.clone(), supervised);
+    Ok(Components { file, states, supervisor, counts: ActionCounts::default() })
 }
 
 fn log_recovery(settings: &Settings, recovery: &Recovery, spool: &Spool) {

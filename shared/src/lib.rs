@@ -6,4 +6,5 @@ pub mod command;
 pub mod error_kind;
 pub mod frame;
 pub mod inventory;
+pub mod signing;
 pub mod subjects;

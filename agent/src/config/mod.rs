@@ -7,7 +7,8 @@ mod errors;
 mod raw;
 mod render;
 mod settle;
-mod units;
+pub(crate) mod source;
+pub(crate) mod units;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ pub use units::{show_bytes, show_duration};
 
 /// Where the agent looks for its configuration when it is not told.
 pub const DEFAULT_FILE: &str = "/etc/fettle/agent.toml";
+
+/// Where the host's own file of components is, when the configuration does not say.
+pub const DEFAULT_COMPONENTS: &str = "/etc/fettle/components.toml";
 
 /// What the command line says in place of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +69,15 @@ pub struct LogSettings {
     pub level: String,
 }
 
+/// Components and actions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActSettings {
+    /// The host's own file: the components there are and what may be done to them.
+    pub file: PathBuf,
+    /// Where the supervisor and the actions keep their state and the components' output.
+    pub state_dir: PathBuf,
+}
+
 /// Everything the agent runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -80,6 +93,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where `/metrics` is served, if anywhere.
     pub metrics: Option<SocketAddr>,
+    /// Components and actions.
+    pub act: ActSettings,
 }
 
 impl Settings {
@@ -96,7 +111,7 @@ impl Settings {
 
     /// The same from text; `path` is for messages.
     pub fn parse(path: &Path, text: &str, overrides: &Overrides, host: &Host) -> Result<Self, ConfigError> {
-        settle::settle(&settle::Source { path, text }, raw::read(path, text)?, overrides, host)
+        settle::settle(&source::Source { path, text }, source::read(path, text)?, overrides, host)
     }
 
     /// The settled configuration as a file that would say all of it.

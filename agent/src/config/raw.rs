@@ -1,13 +1,12 @@
 //! The file as it is written: every key optional, unknown ones refused by name and line.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::units::{Percent, Size, Span};
-use super::ConfigError;
 
 type Value<T> = Option<Spanned<T>>;
 
@@ -20,6 +19,7 @@ pub(super) struct Raw {
     pub sample: RawSample,
     pub log: RawLog,
     pub metrics: RawMetrics,
+    pub act: RawAct,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,24 +81,9 @@ pub(super) struct RawMetrics {
     pub listen: Value<String>,
 }
 
-/// Reads the text.
-pub(super) fn read(path: &Path, text: &str) -> Result<Raw, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line_of(text, span.start));
-        let message = error.message().trim_end_matches('.').replace('\n', ", ");
-        let problem = match message.strip_prefix("unknown field ") {
-            Some(rest) => {
-                let (key, known) = rest.split_once(", expected ").unwrap_or((rest, "another"));
-                let known = known.trim_start_matches("one of ");
-                format!("there is no key {key} here; the keys are {known}")
-            }
-            None => format!("{message}; correct it"),
-        };
-        ConfigError::At { path: path.to_owned(), line, problem }
-    })
-}
-
-/// The line, from 1, that byte `at` of `text` is on.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAct {
+    pub file: Value<PathBuf>,
+    pub state_dir: Value<PathBuf>,
 }

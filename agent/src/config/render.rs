@@ -23,7 +23,7 @@ fn path(path: &Path) -> String {
 }
 
 fn write(settings: &Settings, out: &mut String) -> std::fmt::Result {
-    let Settings { agent, nats, spool, sample, log, metrics } = settings;
+    let Settings { agent, nats, spool, sample, log, metrics, act } = settings;
     writeln!(out, "agent = {}", quoted(agent))?;
     writeln!(out, "\n[nats]\nurl = {}", quoted(&nats.urls.join(",")))?;
     writeln!(out, "partitions = {}", nats.partitions)?;
@@ -71,5 +71,6 @@ fn write(settings: &Settings, out: &mut String) -> std::fmt::Result {
     };
     writeln!(out, "\n[log]\nformat = \"{format}\"\nlevel = {}", quoted(&log.level))?;
     let listen = metrics.map_or_else(|| "off".to_owned(), |address| address.to_string());
-    writeln!(out, "\n[metrics]\nlisten = \"{listen}\"")
+    writeln!(out, "\n[metrics]\nlisten = \"{listen}\"")?;
+    writeln!(out, "\n[act]\nfile = {}\nstate_dir = {}", path(&act.file), path(&act.state_dir))
 }

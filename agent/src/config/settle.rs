@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fettle_shared::catalogue::catalogue;
 use fettle_shared::subjects::{agent_name_from, is_agent_name};
 use toml::Spanned;
 
-use super::raw::{line_of, Raw, RawLog, RawNats, RawSample, RawSpool};
-use super::units::{show_bytes, show_duration, Span};
-use super::{ConfigError, Host, LogFormat, LogSettings, Overrides, Settings};
+use super::raw::{Raw, RawAct, RawLog, RawNats, RawSample, RawSpool};
+use super::source::{Checked, Source};
+use super::{
+    ActSettings, ConfigError, Host, LogFormat, LogSettings, Overrides, Settings, DEFAULT_COMPONENTS,
+};
 use crate::publish::{Credentials, NatsSettings};
 use crate::sample::{FamilyOverride, SamplerSettings};
 use crate::spool::{Durability, SpoolSettings};
@@ -21,61 +23,32 @@ const DEFAULT_METRICS: &str = "127.0.0.1:8061";
 /// Descriptors left for everything but the sampler: the spool, sockets, logs.
 const OTHER_FILES: usize = 64;
 
-/// The file, for messages.
-pub(super) struct Source<'a> {
-    pub path: &'a Path,
-    pub text: &'a str,
-}
-
-type Checked<T> = Result<T, ConfigError>;
-
-impl Source<'_> {
-    fn wrong<T, V>(&self, at: &Spanned<V>, problem: impl Into<String>) -> Checked<T> {
-        let line = line_of(self.text, at.span().start);
-        Err(ConfigError::At { path: self.path.to_owned(), line, problem: problem.into() })
-    }
-
-    fn integer(
-        &self,
-        name: &str,
-        raw: Option<&Spanned<i64>>,
-        default: i64,
-        min: i64,
-        max: i64,
-    ) -> Checked<i64> {
-        match raw {
-            Some(value) if !(min..=max).contains(value.get_ref()) => self
-                .wrong(value, format!("{name} is {}; write a number from {min} to {max}", value.get_ref())),
-            other => Ok(other.map_or(default, |value| *value.get_ref())),
-        }
-    }
-
-    fn span(
-        &self,
-        name: &str,
-        raw: Option<&Spanned<Span>>,
-        default: Duration,
-        (min, max): (Duration, Duration),
-    ) -> Checked<Duration> {
-        let Some(value) = raw else { return Ok(default) };
-        let Span(span) = *value.get_ref();
-        if span < min || span > max {
-            let (span, min, max) = (show_duration(span), show_duration(min), show_duration(max));
-            return self.wrong(value, format!("{name} is {span}; write a duration from {min} to {max}"));
-        }
-        Ok(span)
-    }
-}
-
 /// Settles a configuration.
 pub(super) fn settle(source: &Source<'_>, raw: Raw, overrides: &Overrides, host: &Host) -> Checked<Settings> {
+    let spool = spool(source, &raw.spool, overrides, host)?;
+    // Beside the spool, wherever that is.
+    let state_dir = spool.dir.parent().map_or_else(|| host.state_dir.join("fettle-agent"), PathBuf::from);
     Ok(Settings {
         agent: agent(source, raw.agent.as_ref(), overrides, host)?,
         nats: nats(source, raw.nats, overrides)?,
-        spool: spool(source, &raw.spool, overrides, host)?,
+        spool,
         sample: sample(source, raw.sample, host)?,
         log: log(source, &raw.log)?,
         metrics: metrics(source, raw.metrics.listen.as_ref(), overrides)?,
+        act: act(source, &raw.act, state_dir)?,
+    })
+}
+
+fn act(source: &Source<'_>, raw: &RawAct, default_dir: PathBuf) -> Checked<ActSettings> {
+    let path = |name: &str, raw: Option<&Spanned<PathBuf>>, default: PathBuf| match raw {
+        Some(path) if !path.get_ref().is_absolute() => {
+            source.wrong(path, format!("{name} is {:?}; write an absolute path", path.get_ref()))
+        }
+        other => Ok(other.map_or(default, |path| path.get_ref().clone())),
+    };
+    Ok(ActSettings {
+        file: path("file", raw.file.as_ref(), DEFAULT_COMPONENTS.into())?,
+        state_dir: path("state_dir", raw.state_dir.as_ref(), default_dir)?,
     })
 }
 
@@ -169,15 +142,6 @@ fn credentials(source: &Source<'_>, raw: RawNats) -> Checked<Credentials> {
 }
 
 fn spool(source: &Source<'_>, raw: &RawSpool, overrides: &Overrides, host: &Host) -> Checked<SpoolSettings> {
-    let size = |name: &str, raw: Option<&Spanned<super::units::Size>>, default: u64, min: u64, max: u64| {
-        let Some(value) = raw else { return Ok(default) };
-        let bytes = value.get_ref().0;
-        if (min..=max).contains(&bytes) {
-            return Ok(bytes);
-        }
-        let (bytes, min, max) = (show_bytes(bytes), show_bytes(min), show_bytes(max));
-        source.wrong(value, format!("{name} is {bytes}; write a size from {min} to {max}"))
-    };
     let dir: Option<PathBuf> =
         overrides.spool.clone().or_else(|| raw.dir.as_ref().map(|dir| dir.get_ref().clone()));
     let durability = match &raw.durability {
@@ -192,9 +156,9 @@ fn spool(source: &Source<'_>, raw: &RawSpool, overrides: &Overrides, host: &Host
     };
     Ok(SpoolSettings {
         dir: dir.unwrap_or_else(|| host.state_dir.join("fettle-agent/spool")),
-        quota: size("quota", raw.quota.as_ref(), 1 << 30, 1 << 20, 1 << 50)?,
-        segment: size("segment", raw.segment.as_ref(), 4 << 20, 64 << 10, 256 << 20)?,
-        memory: size("memory", raw.memory.as_ref(), 8 << 20, 1 << 20, 1 << 30)? as usize,
+        quota: source.size("quota", raw.quota.as_ref(), 1 << 30, (1 << 20, 1 << 50))?,
+        segment: source.size("segment", raw.segment.as_ref(), 4 << 20, (64 << 10, 256 << 20))?,
+        memory: source.size("memory", raw.memory.as_ref(), 8 << 20, (1 << 20, 1 << 30))? as usize,
         durability,
     })
 }

@@ -27,7 +27,7 @@ pub struct ProcessId {
 pub struct ComponentState {
     /// What runs it: `supervised`, `systemd`, `docker`, `process`, `nothing`.
     pub kind: &'static str,
-    /// Whether a check has ended yet; nothing else is known before.
+    /// Whether there is a verdict: a good check, or as many failed ones as it takes to be down.
     pub checked: bool,
     /// Whether fewer checks failed in a row than it takes to be down.
     pub up: bool,

@@ -1,11 +1,25 @@
 //! The host's own file (`components.toml`): the components there are, how each is checked, and what may
 //! be done to it. Without the file nothing is checked and nothing is allowed. Plain, settled data; how the
-//! file is read is in `host_file/`'s reader, who acts by it are the rooms `check` and `act`.
+//! file is read is in this directory, who acts by it are the rooms `check`, `supervise` and `act`.
+
+mod load;
+mod offers;
+mod paths;
+mod permits;
+mod raw;
+mod render;
+mod settle;
+mod settle_allowed;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use load::HostFileError;
+pub use offers::inventory;
+pub use watch::follow;
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -272,3 +286,6 @@ pub struct LocalRule {
     /// Only when no collector has been heard of for this long; zero: always.
     pub alone_for: Duration,
 }
+
+#[cfg(test)]
+mod tests;

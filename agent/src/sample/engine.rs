@@ -8,6 +8,7 @@ use fettle_shared::frame::FrameBuilder;
 use rustix::process::{getrlimit, Resource};
 
 use super::cgroup::CgroupSource;
+use super::component::ComponentSource;
 use super::disk::DiskSource;
 use super::file::Style;
 use super::filesystem::FilesystemSource;
@@ -24,6 +25,7 @@ use super::sensor::SensorSource;
 use super::source::{Progress, Scan, Source};
 use super::stat::StatSource;
 use super::{Figures, GapCause, GapCounts, Mode, SamplerSettings};
+use crate::handoff::ComponentView;
 
 /// Descriptors left to the rest of the agent: sockets, spool, logs, files that are opened briefly.
 const RESERVED_FILES: usize = 64;
@@ -158,6 +160,11 @@ impl Sampler {
         self.add(&["cgroup"], CgroupSource::new(proc, sys, catalogue));
         self.add(&["sensor"], SensorSource::new(sys, catalogue));
         Ok(())
+    }
+
+    /// Samples what the checks of components find, too.
+    pub fn show_components(&mut self, view: ComponentView, catalogue: &'static Catalogue) {
+        self.add(&["component"], ComponentSource::new(view, catalogue));
     }
 
     fn add(&mut self, families: &[&str], source: Option<impl Source + 'static>) {

@@ -11,6 +11,7 @@ mod budget;
 mod cgroup;
 mod cgroup_files;
 mod clock;
+mod component;
 mod disk;
 mod engine;
 mod entities;

@@ -1,6 +1,7 @@
 //! The HTTP interface: health for machines and people, and the collector's own metrics. It reads
 //! what other rooms publish and never reaches into them.
 
+mod findings;
 mod operations;
 mod token;
 
@@ -15,6 +16,7 @@ use axum::{Json, Router};
 pub use operations::OperationsState;
 pub use token::Token;
 
+use crate::handoff::ReadFindings;
 use crate::health::Health;
 use crate::telemetry::Telemetry;
 
@@ -25,6 +27,8 @@ pub struct ApiState {
     pub health: Arc<Health>,
     /// Counters and histograms.
     pub telemetry: Arc<Telemetry>,
+    /// What detection found.
+    pub findings: Arc<dyn ReadFindings>,
 }
 
 /// All routes.
@@ -32,6 +36,7 @@ pub fn router(state: ApiState, operations: OperationsState) -> Router {
     Router::new()
         .route("/api/v3/health", get(health))
         .route("/metrics", get(metrics))
+        .merge(findings::routes())
         .with_state(state)
         .nest("/api/v3", operations::router(operations))
 }

@@ -1,5 +1,7 @@
 //! What people ask of operations, by HTTP or the command line, and how they are answered.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -22,8 +24,8 @@ pub struct Word {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SilenceOrder {
-    /// Matchers such as `host=web-1`, `rule=~disk*`, `severity!=critical`; all must fit.
-    pub matchers: Vec<String>,
+    /// Patterns by label, such as `host: web-1`, `rule: disk*`, `severity: !critical`; all must fit.
+    pub matchers: BTreeMap<String, String>,
     /// Who.
     pub author: String,
     /// Why.

@@ -51,6 +51,11 @@ impl Sender {
         Self { client, key }
     }
 
+    /// The public key, 64 hexadecimal digits: what hosts' files must trust.
+    pub fn public_key(&self) -> String {
+        self.key.public()
+    }
+
     /// Gives an order and waits for the agent's first word.
     pub async fn give(&self, order: &Order) -> Answer {
         let payload = match self.key.seal(order) {

@@ -106,7 +106,11 @@ impl StateCell {
     }
 
     /// The head of a state, and the keys of its pieces once they are there.
-    async fn put_down(&mut self, store: &kv::Store, packed: Vec<u8>) -> Result<(Bytes, Vec<String>), OrdersError> {
+    async fn put_down(
+        &mut self,
+        store: &kv::Store,
+        packed: Vec<u8>,
+    ) -> Result<(Bytes, Vec<String>), OrdersError> {
         if packed.len() <= INLINE_BYTES {
             let mut head = vec![INLINE];
             head.extend_from_slice(&packed);

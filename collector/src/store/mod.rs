@@ -11,11 +11,15 @@ mod client;
 mod config;
 mod ddl;
 mod error;
+mod findings;
+mod findings_schema;
 mod ledger;
 mod ledger_schema;
 mod migrate;
 mod native;
 mod operations_schema;
+mod outlook;
+mod outlook_schema;
 mod own_rows;
 mod rollup;
 mod rollup_log;
@@ -33,8 +37,9 @@ pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl}
 pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
+pub use outlook::{StoredSpan, StoredTrack, TrackQuestion};
 pub use schema::{raw_columns, rollup_columns};
-pub use windows::{AgentWindow, PartialWindows};
+pub use windows::{AgentWindow, PartialWindows, Reductions, SecondWindow};
 
 use bytes::Bytes;
 use fettle_shared::catalogue::Catalogue;
@@ -121,7 +126,7 @@ impl Store {
                 .map_err(|error| StoreError::Answer { what: table.into(), cause: error.to_string() })?;
             body.push(b'\n');
         }
-        self.connection.insert_json(&self.place().asked(table), Bytes::from(body), token).await
+        self.connection.insert_json(&self.place().asked(table), body, Some(token)).await
     }
 
     /// The rows of a SELECT, each read from its JSON object. For the read side.

@@ -437,6 +437,11 @@ impl Evaluator {
         self.late_seconds
     }
 
+    /// Names of the hosts that are known.
+    pub fn host_names(&self) -> Vec<String> {
+        self.hosts.keys().cloned().collect()
+    }
+
     /// Hosts that are known.
     pub fn hosts(&self) -> usize {
         self.hosts.len()

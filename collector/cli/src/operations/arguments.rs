@@ -73,7 +73,7 @@ pub(crate) enum AlertsCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     fettle silences add host=web-1 --for 2h --reason 'disk is being swapped'\n  \
-    fettle silences add 'rule=~disk*' 'severity!=critical' --for 30m --reason 'known'\n  \
+    fettle silences add 'rule=disk*' 'severity=!critical' --for 30m --reason 'known'\n  \
     fettle silences list\n  \
     fettle silences end 7")]
 pub(crate) struct SilencesArguments {
@@ -90,7 +90,7 @@ pub(crate) enum SilencesCommand {
     List,
     /// Tell nobody about matching alerts for a while.
     Add {
-        /// Matchers, all of which must fit: label=value, label!=value, label=~glob.
+        /// Matchers, all of which must fit: label=pattern, where a pattern is a text with * and |, or !pattern.
         #[arg(required = true)]
         matchers: Vec<String>,
         /// For how long, such as 90m, 2h, 1d.

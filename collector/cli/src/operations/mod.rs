@@ -63,7 +63,8 @@ pub(crate) fn silences(arguments: &SilencesArguments) -> Result<(), OperationsEr
         match &arguments.command {
             SilencesCommand::List => show(collector, &operations.get("silences").await?, print::silences),
             SilencesCommand::Add { matchers, length, reason } => {
-                let body = json!({ "matchers": matchers, "seconds": seconds(length)?, "reason": reason });
+                let body =
+                    json!({ "matchers": patterns(matchers)?, "seconds": seconds(length)?, "reason": reason });
                 let answer = operations.change(Method::POST, "silences", body).await?;
                 show(collector, &answer, print::done);
             }
@@ -142,6 +143,24 @@ fn show(collector: &Collector, answer: &Value, print: fn(&Value)) {
     } else {
         print(answer);
     }
+}
+
+/// `label=pattern` each, as a JSON object.
+fn patterns(matchers: &[String]) -> Result<Value, OperationsError> {
+    let mut object = serde_json::Map::new();
+    for matcher in matchers {
+        let (label, pattern) =
+            matcher.split_once('=').filter(|(label, _)| !label.is_empty()).ok_or_else(|| {
+                OperationsError::Argument(format!(
+                    "{matcher:?} is no matcher; write label=pattern, such as host=web-*"
+                ))
+            })?;
+        object.insert(
+            label.trim_end_matches('!').to_owned(),
+            if label.ends_with('!') { format!("!{pattern}").into() } else { pattern.into() },
+        );
+    }
+    Ok(object.into())
 }
 
 /// An id as it may stand in a path.

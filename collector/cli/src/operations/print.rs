@@ -69,7 +69,7 @@ pub(crate) fn status(answer: &Value) {
         answer,
         &["frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "rules", "policies"],
     );
-    table(&answer["channels"], &["channel", "state", "sent", "failed", "error"], "no channels");
+    table(&answer["channels"], &["name", "kind", "breaker", "sent", "failed", "refused", "last_problem"], "no channels");
     table(&answer["breakers"], &["target", "action", "state"], "no breaker is open");
 }
 

@@ -83,8 +83,18 @@ impl Client {
 
     /// Asks for one text, such as a version; for checks, so with little patience.
     pub(crate) async fn ask_text(&self, sql: &str, patience: Duration) -> Result<String, SqlError> {
+        self.ask_as("TabSeparatedRaw", sql, patience).await
+    }
+
+    /// Asks for a whole answer in this format.
+    pub(crate) async fn ask_as(
+        &self,
+        format: &str,
+        sql: &str,
+        patience: Duration,
+    ) -> Result<String, SqlError> {
         let asked = async {
-            let answer = self.ask(sql, "TabSeparatedRaw", Body::None).await?;
+            let answer = self.ask(sql, format, Body::None).await?;
             answer.response.text().await.map_err(|error| self.broken(&error))
         };
         let cause = "no answer in time".to_owned();

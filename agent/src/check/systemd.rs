@@ -1,0 +1,100 @@
+//! What systemd says of a unit, over D-Bus: its state and its main process. One connection is kept for all
+//! checks. Properties as in org.freedesktop.systemd1(5).
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use zbus::zvariant::OwnedValue;
+use zbus::Connection;
+
+use super::verdict::Failure;
+
+const SERVICE: &str = "org.freedesktop.systemd1";
+
+/// The kept connection, made when it is first needed and again when it broke.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Systemd(Arc<Mutex<Option<Connection>>>);
+
+/// A unit as systemd sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub(super) state: String,
+    /// Main process; 0: none.
+    pub(super) main_pid: u32,
+}
+
+impl Systemd {
+    /// Asks for a unit.
+    pub(super) async fn unit(&self, name: &str) -> Result<Unit, Failure> {
+        let connection = self.connection().await?;
+        let asked = async {
+            let path = object_path(name);
+            let state = property(&connection, &path, "Unit", "ActiveState").await?;
+            let state = String::try_from(state).map_err(zbus::Error::from)?;
+            // Targets, mounts and timers have no main process.
+            let main_pid = match property(&connection, &path, "Service", "MainPID").await {
+                Ok(value) => u32::try_from(value).unwrap_or(0),
+                Err(_) => 0,
+            };
+            Ok::<Unit, zbus::Error>(Unit { state, main_pid })
+        };
+        match asked.await {
+            Ok(unit) => Ok(unit),
+            Err(error) => {
+                *self.0.lock().await = None;
+                Err(Failure::new(format!("systemd does not tell about {name}: {error}")))
+            }
+        }
+    }
+
+    async fn connection(&self) -> Result<Connection, Failure> {
+        let mut kept = self.0.lock().await;
+        if let Some(connection) = &*kept {
+            return Ok(connection.clone());
+        }
+        let made = Connection::system().await;
+        let made =
+            made.map_err(|error| Failure::new(format!("the system bus cannot be reached: {error}")))?;
+        *kept = Some(made.clone());
+        Ok(made)
+    }
+}
+
+async fn property(
+    connection: &Connection,
+    path: &str,
+    interface: &str,
+    name: &str,
+) -> zbus::Result<OwnedValue> {
+    let interface = format!("{SERVICE}.{interface}");
+    let reply = connection
+        .call_method(Some(SERVICE), path, Some("org.freedesktop.DBus.Properties"), "Get", &(interface, name))
+        .await?;
+    reply.body().deserialize()
+}
+
+/// The object of a unit: letters and digits stand as they are (no digit at first), all else as `_` and two
+/// hexadecimal digits: sd_bus_path_encode(3).
+fn object_path(unit: &str) -> String {
+    let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
+    for (at, byte) in unit.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
+            path.push(byte as char);
+        } else {
+            path += &format!("_{byte:02x}");
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_objects_as_systemd_names_them() {
+        assert_eq!(object_path("nginx.service"), "/org/freedesktop/systemd1/unit/nginx_2eservice");
+        assert_eq!(object_path("9p@a-b.mount"), "/org/freedesktop/systemd1/unit/_39p_40a_2db_2emount");
+    }
+}
