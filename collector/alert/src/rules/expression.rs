@@ -477,6 +477,11 @@ fn over(left: &Unit, right: &Unit) -> Unit {
             Unit::Known { dimension: a, per_second: p, .. },
             Unit::Known { dimension: b, per_second: q, .. },
         ) if a == b && p == q => Unit::ratio(),
+        (Unit::Times(number, a, p), Unit::Known { dimension: b, per_second: q, .. })
+            if *number == 100.0 && a == b && p == q =>
+        {
+            Unit::percent()
+        }
         _ => Unit::Unknown,
     }
 }

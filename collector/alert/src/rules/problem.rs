@@ -78,24 +78,28 @@ pub(crate) fn probably<'a>(word: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, other)| other)
 }
 
-/// Levenshtein's distance, or more than `most` as soon as that is certain.
+/// Letters added, dropped, changed or exchanged with their neighbour (Damerau's distance, in its restricted form), or
+/// more than `most` as soon as that is certain.
 fn distance(a: &str, b: &str, most: usize) -> usize {
     let b: Vec<char> = b.chars().take(100).collect();
     let a: Vec<char> = a.chars().take(100).collect();
     if a.len().abs_diff(b.len()) > most {
         return most + 1;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.iter().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let here = (corner + usize::from(left != right)).min(row[j] + 1).min(row[j + 1] + 1);
-            corner = row[j + 1];
-            row[j + 1] = here;
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let change = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = change.min(row[j - 1] + 1).min(above[j] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -107,6 +111,7 @@ mod tests {
         let known = ["threshold", "anomaly", "sql"];
         assert_eq!(probably("treshold", known), Some("threshold"));
         assert_eq!(probably("anomoly", known), Some("anomaly"));
+        assert_eq!(probably("fro", ["of", "for"]), Some("for"));
         assert_eq!(probably("banana", known), None);
         assert_eq!(probably("", known), None);
     }

@@ -27,7 +27,7 @@ fn faults_of_a_threshold() {
     refused("    kind: treshold\n", (3, 11), "write one of threshold");
     refused("    severity: high\n", (2, 5), "has no kind");
     refused(&with("    fro: 5m\n"), (7, 5), "did you mean for?");
-    refused(&with("    banana: 5m\n"), (7, 5), "there are action");
+    refused(&with("    banana: 5m\n"), (7, 5), "there are above");
     refused(&with("    for: 5\n"), (7, 10), "has no unit");
     refused(&with("    for: soon\n"), (7, 10), "no duration");
     refused(&with("    clear: 512MiB\n"), (7, 12), "would end at once");
