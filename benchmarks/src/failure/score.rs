@@ -2,8 +2,8 @@
 //! by the baseline; and how much of it came.
 
 use fettle_analysis::outlook::{
-    baseline, outlooks, ComponentTracks, HostHistory, HostTracks, Lengths, Risk, Scale, Sight,
-    Sights, Track, Watch, ALARM,
+    baseline, outlooks, ComponentTracks, HostHistory, HostTracks, Lengths, Risk, Scale, Sight, Sights, Track,
+    Watch, ALARM,
 };
 use fettle_analysis::predict::{brier, reliability, train, History, ReliabilityBin, Unit};
 
