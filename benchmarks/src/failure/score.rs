@@ -1,10 +1,9 @@
 //! What predictions said of each second of each process, by models that never saw its kind of fault, and
 //! by the baseline; and how much of it came.
 
-use fettle_analysis::forecast::Resource;
 use fettle_analysis::outlook::{
-    baseline, outlooks, ComponentTracks, HostHistory, HostTracks, Lengths, OutlookRow, Risk, Scale, Sight,
-    Sights, Track, Watch, ALARM,
+    baseline, outlooks, ComponentTracks, HostHistory, HostTracks, Lengths, Risk, Scale, Sight, Sights, Track,
+    Watch, ALARM,
 };
 use fettle_analysis::predict::{brier, reliability, train, History, ReliabilityBin, Unit};
 
@@ -166,8 +165,7 @@ fn resources(host: &HostTracks, component: &ComponentTracks, now: u32) -> f64 {
     };
     let history = HostHistory { host: host.host.clone(), now, scales: vec![scale] };
     let rows = outlooks(&history);
-    let own = |row: &&OutlookRow| row.resource != Resource::Swap;
-    baseline(rows.iter().filter(own), f64::from(HORIZON_S))
+    baseline(rows.iter(), f64::from(HORIZON_S))
 }
 
 /// What was known of a track at a second.

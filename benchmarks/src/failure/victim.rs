@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use rustix::thread::{sched_setaffinity, CpuSet};
+use rustix::thread::{nanosleep, sched_setaffinity, CpuSet, Timespec};
 
 /// What a victim does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -77,7 +77,7 @@ pub(crate) struct Life {
 }
 
 /// How often it does something.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// What it has from the beginning, in seconds before anything grows.
 const WARM_UP_S: f64 = 8.0;
 /// Memory it takes in pieces of.
@@ -126,7 +126,7 @@ pub(crate) fn live(life: &Life) -> anyhow::Result<bool> {
             writeln!(std::io::stdout(), "failed {at:.3}")?;
             return Ok(true);
         }
-        std::thread::sleep(TICK);
+        let _ = nanosleep(&TICK);
     }
     Ok(false)
 }

@@ -1,3 +1,5 @@
+//! Made-up hosts whose ends are known: which scale is heard, which mounts count, what a capacity is.
+
 use super::*;
 
 const NOW: u32 = 1_000_000;

@@ -1,3 +1,5 @@
+//! Made-up tracks whose sensors are known.
+
 use super::*;
 
 const START: u32 = 5_000;
