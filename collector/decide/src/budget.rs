@@ -6,7 +6,7 @@
 //! cannot make the group worse, and counts only what is being acted on. One member may always be acted on,
 //! or a group of one could never be mended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,13 +64,43 @@ impl Ledger {
     }
 }
 
+/// How many members each group has, and which are down: made once a tick.
+#[derive(Debug, Clone, Default)]
+pub struct Groups(BTreeMap<String, (usize, Vec<Place>)>);
+
+impl Groups {
+    /// Groups by this label.
+    pub fn of(world: &World, label: &str) -> Self {
+        let mut groups: BTreeMap<String, (usize, Vec<Place>)> = BTreeMap::new();
+        for (host, view) in &world.hosts {
+            for (name, component) in &view.components {
+                let own = if label == "component" {
+                    Some(name)
+                } else {
+                    component.labels.get(label).or_else(|| view.labels.get(label))
+                };
+                let Some(own) = own else { continue };
+                if !groups.contains_key(own) {
+                    groups.insert(own.clone(), (0, Vec::new()));
+                }
+                let Some((members, down)) = groups.get_mut(own) else { continue };
+                *members += 1;
+                if component.up == Some(false) {
+                    down.push(Place::new(host, name));
+                }
+            }
+        }
+        Self(groups)
+    }
+}
+
 /// Whether an action may be begun on this place now.
 ///
 /// # Errors
 /// One sentence that names the budget that is used up.
 pub fn allows(
     policy: &Policy,
-    world: &World,
+    (world, groups): (&World, &Groups),
     ledger: &Ledger,
     flights: &[Flight],
     place: &Place,
@@ -89,18 +119,18 @@ pub fn allows(
     if group.is_empty() || place.component.is_empty() {
         return Ok(());
     }
-    let members = world.members(&budgets.group_label, &group);
-    let most = (members.len() * budgets.max_unhealthy_percent as usize / 100).max(1);
+    let (members, down) = groups.0.get(&group).map_or((0, &[][..]), |(members, down)| (*members, &down[..]));
+    let most = (members * budgets.max_unhealthy_percent as usize / 100).max(1);
     let acted_on = flights.iter().filter(|one| one.group == group).map(|one| &one.place);
     let mut hurt: BTreeSet<&Place> = acted_on.chain([place]).collect();
     if world.component(place).and_then(|component| component.up) != Some(false) {
-        hurt.extend(members.iter().filter(|(_, one)| one.up == Some(false)).map(|(place, _)| place));
+        hurt.extend(down);
     }
     if hurt.len() > most {
         return Err(format!(
             "of group {group} {} of {} would be unhealthy or acted on; {most} is the most",
             hurt.len(),
-            members.len()
+            members
         ));
     }
     Ok(())

@@ -135,24 +135,6 @@ impl World {
         let own = host.components.get(&place.component).and_then(|component| component.labels.get(label));
         own.or_else(|| host.labels.get(label)).cloned().unwrap_or_default()
     }
-
-    /// All members of a group.
-    pub fn members(&self, label: &str, group: &str) -> Vec<(Place, &ComponentView)> {
-        let mut found = Vec::new();
-        for (host, view) in &self.hosts {
-            for (name, component) in &view.components {
-                let own = if label == "component" {
-                    Some(name.as_str())
-                } else {
-                    component.labels.get(label).or_else(|| view.labels.get(label)).map(String::as_str)
-                };
-                if own == Some(group) {
-                    found.push((Place::new(host, name), component));
-                }
-            }
-        }
-        found
-    }
 }
 
 #[cfg(test)]

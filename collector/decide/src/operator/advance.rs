@@ -40,7 +40,7 @@ impl Operator {
         self.drop_needless(now_us);
         self.make_plans(policy, world, now_us);
         self.begin_steps(policy, world, generation, now_us);
-        self.take_back(policy, generation, now_us);
+        self.take_back(policy, world, generation, now_us);
         self.send_again(now_us);
         self.hand_over()
     }
@@ -260,15 +260,15 @@ impl Operator {
             (Ended::Healed, _) => self.end(id, End::Succeeded, now_us),
             // Without samples nobody knows what there is to take back, nor what another step would do.
             (Ended::Unknown, _) => self.end(id, End::Failed { why: note.to_owned() }, now_us),
-            (_, Some(action)) => self.turn_back(id, action, now_us),
+            (_, Some(action)) => self.turn_back(id, action, false, now_us),
             (_, None) => self.next_step(id, note, now_us),
         }
     }
 
-    pub(super) fn turn_back(&mut self, id: &str, action: Action, now_us: i64) {
+    pub(super) fn turn_back(&mut self, id: &str, action: Action, by_hand: bool, now_us: i64) {
         if let Some(run) = self.state.runs.get_mut(id) {
             run.tries = 0;
-            run.phase = Phase::TurningBack { since_us: now_us, not_before_us: now_us, action };
+            run.phase = Phase::TurningBack { since_us: now_us, not_before_us: now_us, action, by_hand };
         }
         self.changed(id, now_us);
     }

@@ -8,7 +8,7 @@ use fettle_shared::command::{Action, Order};
 use super::run::{End, Phase, Run, StepEnd};
 use super::{Effect, Operator, Page, PageKind, OUTBOX_MAX};
 use crate::audit::Entry;
-use crate::budget::{self, Flight, Given};
+use crate::budget::{self, Flight, Given, Groups};
 use crate::plan::Step;
 use crate::planner::{Known, WorldFacts, HOST_SILENT_US};
 use crate::policy::condition::Facts as _;
@@ -50,11 +50,15 @@ impl Operator {
             .filter(|run| matches!(run.phase, Phase::Waiting { .. }))
             .map(Run::urgency)
             .collect();
+        if waiting.is_empty() {
+            return;
+        }
         waiting.sort();
+        let groups = Groups::of(world, &policy.budgets.group_label);
         for (_, _, id) in waiting {
             let Some(run) = self.state.runs.get(&id) else { continue };
             let Some(step) = run.plan.steps.get(run.step).cloned() else { continue };
-            match self.turn(run, &step, policy, world, &flights, now_us) {
+            match self.turn(run, &step, policy, (world, &groups), &flights, now_us) {
                 Turn::Begin => {
                     flights.push(Flight { place: step.place.clone(), group: step.group.clone() });
                     self.order(&id, &step, step.action.clone(), false, policy, generation, now_us);
@@ -78,7 +82,7 @@ impl Operator {
         run: &Run,
         step: &Step,
         policy: &Policy,
-        world: &World,
+        (world, groups): (&World, &Groups),
         flights: &[Flight],
         now_us: i64,
     ) -> Turn {
@@ -117,7 +121,7 @@ impl Operator {
                 return Turn::Wait(format!("{broken}, which it needs, is down"));
             }
         }
-        match budget::allows(policy, world, &self.state.ledger, flights, &step.place, now_us) {
+        match budget::allows(policy, (world, groups), &self.state.ledger, flights, &step.place, now_us) {
             Ok(()) => Turn::Begin,
             Err(why) => Turn::Wait(why),
         }
@@ -239,7 +243,7 @@ impl Operator {
 
     /// Gives the orders that take steps back. Their place is theirs already; the windows and the freeze bind
     /// them like any other.
-    pub(super) fn take_back(&mut self, policy: &Policy, generation: u64, now_us: i64) {
+    pub(super) fn take_back(&mut self, policy: &Policy, world: &World, generation: u64, now_us: i64) {
         let ids: Vec<String> = self
             .state
             .runs
@@ -249,9 +253,17 @@ impl Operator {
             .collect();
         for id in ids {
             let Some(run) = self.state.runs.get(&id) else { continue };
-            let Phase::TurningBack { since_us, not_before_us, action } = run.phase.clone() else { continue };
+            let Phase::TurningBack { since_us, not_before_us, action, by_hand } = run.phase.clone() else {
+                continue;
+            };
             let Some(step) = run.current().cloned() else { continue };
-            let allowed = budget::window_allows(policy, &self.state.ledger, &step.place, &step.group, now_us);
+            let ledger = &self.state.ledger;
+            let allowed = if by_hand {
+                let groups = Groups::of(world, &policy.budgets.group_label);
+                budget::allows(policy, (world, &groups), ledger, &self.flights(), &step.place, now_us)
+            } else {
+                budget::window_allows(policy, ledger, &step.place, &step.group, now_us)
+            };
             let stopped = self.state.freeze.is_some() || policy.frozen || allowed.is_err();
             if now_us - since_us > TAKE_BACK_MAX_US || run.tries >= 3 {
                 self.not_taken_back(&id, "it could not be ordered in time", now_us);

@@ -117,7 +117,7 @@ impl Operator {
             run.approved_by = Some(who.to_owned());
             run.step = run.step.min(run.plan.steps.len().saturating_sub(1));
         }
-        self.turn_back(plan, action, now_us);
+        self.turn_back(plan, action, true, now_us);
         Ok(())
     }
 

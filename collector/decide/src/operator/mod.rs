@@ -201,8 +201,9 @@ impl Operator {
         self.state.runs.get(plan)
     }
 
-    /// Effects up to this number are carried out.
+    /// Effects up to this number are carried out. Those that were not handed over yet stay.
     pub fn confirm(&mut self, number: u64) {
+        let number = number.min(self.handed);
         while self.state.outbox.front().is_some_and(|one| one.number <= number) {
             self.state.outbox.pop_front();
         }

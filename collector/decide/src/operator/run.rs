@@ -103,6 +103,8 @@ pub enum Phase {
         not_before_us: i64,
         /// How.
         action: Action,
+        /// Whether a person wants it after the plan was over: then its place must be free first.
+        by_hand: bool,
     },
     /// It is over.
     Ended {
@@ -178,7 +180,10 @@ impl Run {
 
     /// Whether an action of it is under way: ordered, being verified, or to be taken back.
     pub fn in_flight(&self) -> bool {
-        matches!(self.phase, Phase::Ordered { .. } | Phase::Verifying { .. } | Phase::TurningBack { .. })
+        matches!(
+            self.phase,
+            Phase::Ordered { .. } | Phase::Verifying { .. } | Phase::TurningBack { by_hand: false, .. }
+        )
     }
 
     /// The present step; the last one when the plan is over.

@@ -215,7 +215,9 @@ impl Script {
     fn receipt(&mut self, plan: &str, words: &[&str]) {
         let plan = self.plan(plan);
         let order = self.bench.orders.values().filter(|order| order.id.starts_with(&plan));
-        let order = order.max_by_key(|order| order.generation).unwrap().id.clone();
+        let Some(order) = order.max_by_key(|order| order.generation).map(|order| order.id.clone()) else {
+            return self.say("no such order");
+        };
         let split = words.iter().position(|word| *word == "before").unwrap_or(words.len());
         let text = words[1..split].join(" ");
         let before: Vec<(&str, &str)> =
