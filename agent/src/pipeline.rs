@@ -19,7 +19,6 @@ use crate::check;
 use crate::config::{ActSettings, Settings};
 use crate::handoff::{ActionCounts, ComponentView, Figures, FrameQueue, ReadRequest, SpoolHandle};
 use crate::host_file::{self, HostFileError};
-use crate::host_file::{self, HostFileError};
 use crate::publish::{PublishError, Publisher};
 use crate::sample::{run_scan_thread, Identity, SampleError, Sampler};
 use crate::spool::{Recovery, Spool, SpoolError, SpoolThread};
