@@ -64,7 +64,11 @@ impl Process {
     pub(super) fn adopt(id: ProcessId) -> Option<Self> {
         let fd = descriptor(id)?;
         let alive = see_again(id).is_some_and(|seen| !seen.is_ended());
-        let end = End::Watched(AsyncFd::register(fd).ok()?);
+        // Deprecated for types that may close their descriptor while it is registered; an `OwnedFd` does not,
+        // and the call in its place is `unsafe`.
+        #[allow(deprecated)]
+        let fd = AsyncFd::new(fd).ok()?;
+        let end = End::Watched(fd);
         alive.then_some(Self { id, end })
     }
 
