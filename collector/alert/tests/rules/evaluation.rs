@@ -3,7 +3,7 @@
 use fettle_alert::handoff::{Severity, Standing};
 use fettle_alert::rules::{AnomalySignal, Evaluator, Saved, SeriesName, Settings};
 
-use super::support::{evaluator, rules, second, short, us, START};
+use super::support::{evaluator, rules, second, short, us, Entity, START};
 
 const PROCESS: &str =
     "  - {name: big, kind: threshold, metric: process.rss_bytes, above: 1GiB, severity: high, for: 2s,
@@ -12,7 +12,7 @@ const PROCESS: &str =
 fn processes(at: u32, sizes: &[(&str, &str, f64)]) -> fettle_analysis::second::HostSecond {
     let keys: Vec<[&str; 3]> = sizes.iter().map(|(pid, comm, _)| [*pid, "7", *comm]).collect();
     let values: Vec<[(&str, f64); 1]> = sizes.iter().map(|(.., size)| [("rss_bytes", *size)]).collect();
-    let entities: Vec<(&[&str], &[(&str, f64)])> =
+    let entities: Vec<Entity<'_>> =
         keys.iter().zip(&values).map(|(key, values)| (&key[..], &values[..])).collect();
     second("h", at, "process", &entities)
 }
@@ -48,12 +48,12 @@ fn what_is_saved_goes_on_and_what_was_changed_ends() {
         above: 1GiB, severity: low}\n";
     let text = format!("{PROCESS}{windowed}");
     let (mut one, mut other) = (evaluator(&text), evaluator(&text));
-    let size = |at: u32| if at % 7 == 0 { 9e9 } else { 2e8 };
+    let size = |at: u32| if at.is_multiple_of(7) { 9e9 } else { 2e8 };
     for at in 0..60 {
         let second = processes(at, &[("5", "java", size(at))]);
         assert_eq!(one.tick(us(at)), other.tick(us(at)));
         assert_eq!(one.second(&second), other.second(&second), "second {at}");
-        if at % 5 == 0 {
+        if at.is_multiple_of(5) {
             let saved = serde_json::to_string(&other.save()).unwrap();
             let saved: Saved = serde_json::from_str(&saved).unwrap();
             let (restored, ended) = Evaluator::restore(&rules(&text), Settings::default(), saved);
@@ -111,7 +111,7 @@ fn groups_take_entities_together() {
         found.iter().map(|f| (f.rule.as_str(), f.labels.get("comm").map(String::as_str))).collect();
     assert_eq!(who, [("sum", Some("a")), ("many", None)]);
     assert_eq!(found[0].value, 4e9);
-    assert!(found[0].labels.get("pid").is_none());
+    assert!(!found[0].labels.contains_key("pid"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn load(text: &str) {
     match RuleSet::load(&[("hostile.yaml".into(), text.into())]) {
         Ok(set) => drop(Evaluator::new(&set, Settings::default())),
         Err(problems) => {
-            assert!(!problems.is_empty() && problems.iter().all(|p| p.message.lines().count() == 1))
+            assert!(!problems.is_empty() && problems.iter().all(|p| p.message.lines().count() == 1));
         }
     }
     let _ = trial::read("hostile.yaml", text);

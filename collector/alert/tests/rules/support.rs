@@ -14,16 +14,19 @@ pub fn rules(text: &str) -> RuleSet {
     RuleSet::load(&[("test.yaml".into(), text)]).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
+/// An entity's key, and its values by metric.
+pub type Entity<'a> = (&'a [&'a str], &'a [(&'a str, f64)]);
+
 pub fn evaluator(text: &str) -> Evaluator {
     Evaluator::new(&rules(text), Settings::default())
 }
 
 /// One host's second with one family; each entity by its key and named values.
-pub fn second(host: &str, at: u32, family: &str, entities: &[(&[&str], &[(&str, f64)])]) -> HostSecond {
+pub fn second(host: &str, at: u32, family: &str, entities: &[Entity<'_>]) -> HostSecond {
     HostSecond { host: host.into(), second: START + at, families: vec![one_family(family, entities)] }
 }
 
-pub fn one_family(family: &str, entities: &[(&[&str], &[(&str, f64)])]) -> FamilySecond {
+pub fn one_family(family: &str, entities: &[Entity<'_>]) -> FamilySecond {
     let position = catalogue().families.iter().position(|known| known.name == family).unwrap();
     let known = &catalogue().families[position];
     let entities = entities.iter().map(|(key, named)| {

@@ -69,7 +69,11 @@ pub(crate) fn status(answer: &Value) {
         answer,
         &["frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "rules", "policies"],
     );
-    table(&answer["channels"], &["name", "kind", "breaker", "sent", "failed", "refused", "last_problem"], "no channels");
+    table(
+        &answer["channels"],
+        &["name", "kind", "breaker", "sent", "failed", "refused", "last_problem"],
+        "no channels",
+    );
     table(&answer["breakers"], &["target", "action", "state"], "no breaker is open");
 }
 
