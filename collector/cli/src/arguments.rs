@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::incidents::arguments::IncidentsArguments;
+use crate::replay::arguments::ReplayArguments;
+
 /// Keeps a fleet of Linux hosts in good order: samples, stores, answers in SQL.
 #[derive(Debug, Parser)]
 #[command(
@@ -18,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
         fettle sql                                  ask many things\n  \
         fettle metrics list --family process        what is measured\n  \
         fettle eval nab --data eval/nab --out out   how good the detectors are\n  \
+        fettle replay --from -2h                    what the detectors find in history\n  \
         fettle doctor                               what this machine lacks"
 )]
 pub(crate) struct Arguments {
@@ -38,6 +42,10 @@ pub(crate) enum Command {
     Metrics(MetricsArguments),
     /// Run the detectors and forecasters over labelled data, for its scorers.
     Eval(EvalArguments),
+    /// Run the live detectors over stored history, and say what they would have found.
+    Replay(ReplayArguments),
+    /// Mark what went wrong, for `fettle replay` to compare with.
+    Incidents(IncidentsArguments),
     /// Check what Fettle needs from this machine, and say how to fix what is missing.
     Doctor(DoctorArguments),
     /// Run a program that dies with its parent (used by `fettle up`).

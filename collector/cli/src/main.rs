@@ -7,10 +7,14 @@ mod clickhouse;
 mod doctor;
 mod eval;
 mod http;
+mod incidents;
 mod locate;
 mod metrics;
+mod moment;
 mod output;
 mod ports;
+mod progress;
+mod replay;
 mod sql;
 mod up;
 
@@ -45,6 +49,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             MetricsCommand::List(arguments) => metrics::list(&arguments)?,
         },
         Command::Eval(arguments) => eval::run(&arguments.command)?,
+        Command::Replay(arguments) => replay::run(&arguments)?,
+        Command::Incidents(arguments) => incidents::run(&arguments.command)?,
         Command::Doctor(arguments) => return Ok(doctor::run(&arguments)?),
         Command::Part(arguments) => up::become_part(&arguments)?,
     }

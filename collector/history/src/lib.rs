@@ -10,12 +10,16 @@
 
 mod ask;
 mod bounds;
+mod calibration;
+mod compare;
 mod rows;
 mod slices;
 mod statement;
 
 pub use ask::{Ask, AskError, HistoryError};
 pub use bounds::{Bounds, Span};
+pub use calibration::{Claims, Line, POWERS};
+pub use compare::{compare, Alarm, Comparison, Incident, Outcome, Rules};
 pub use rows::FamilyRows;
 pub use slices::{Slice, Slices};
 pub use statement::Level;
