@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A text that names no moment.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no time; write 2026-11-22T08:30:00Z, now, or how long ago, such as -90s, -15m, -2h or -1d")]
+#[error(
+    "{text:?} is no time; write 2026-11-22T08:30:00Z, now, or how long ago, such as -90s, -15m, -2h or -1d"
+)]
 pub(crate) struct MomentError {
     text: String,
 }

@@ -108,9 +108,8 @@ mod tests {
     #[test]
     fn raw_rows_are_taken_where_they_are_and_roll_ups_before() {
         // Raw rows from 5,000 on, roll-ups from 1,000 on; a family that began late; one without anything.
-        let bounds = Bounds::of(
-            [[5_003, 9_000, 1_000, 8_990], [7_000, 9_000, 6_990 + 1, 8_990], [0; 4]].into_iter(),
-        );
+        let bounds =
+            Bounds::of([[5_003, 9_000, 1_000, 8_990], [7_000, 9_000, 6_990 + 1, 8_990], [0; 4]].into_iter());
         assert_eq!(bounds, Bounds { all: Span { from: 1_000, until: 9_001 }, raw_from: 5_010 });
         let parts = bounds.parts(Span { from: 4_995, until: 20_000 });
         assert_eq!(

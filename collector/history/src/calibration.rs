@@ -2,8 +2,9 @@
 //!
 //! Of every judged point the claim is counted: how many were said to be rarer than 10^-k, against how many
 //! would be if the claims were exact. On a recording of a host with nothing wrong the ratio should lie
-//! between one half and two. The tail is never below one in the points remembered; the surprise carries
-//! it on beyond them and is counted beside it.
+//! between one half and two. The tail is never below one in the points remembered (of a young series few),
+//! so that small tails are claimed less often than they are due; the surprise carries the tail on beyond
+//! what is remembered and is counted beside it. It is zero while a series is learnt, and those points count.
 
 use serde::Serialize;
 
@@ -36,12 +37,16 @@ pub struct Line {
 }
 
 impl Claims {
-    /// Counts one judged point: its tail and its surprise.
-    pub fn count(&mut self, tail: f64, surprise: f32) {
-        self.points += 1;
-        if surprise < POWERS[0] as f32 && tail > 1e-2 {
-            return;
+    /// Counts a second: how many points were judged, and tail and surprise of those among them that claim to
+    /// be rarer than one in a hundred.
+    pub fn count(&mut self, points: usize, rare: &[(f64, f32)]) {
+        self.points += points as u64;
+        for (tail, surprise) in rare {
+            self.claim(*tail, *surprise);
         }
+    }
+
+    fn claim(&mut self, tail: f64, surprise: f32) {
         for (at, k) in POWERS.into_iter().enumerate() {
             self.tails[at] += u64::from(tail <= 10f64.powi(-(k as i32)));
             self.surprises[at] += u64::from(surprise >= k as f32);
@@ -85,7 +90,7 @@ mod tests {
         let points = 100_000u32;
         for at in 0..points {
             let tail = f64::from(at + 1) / f64::from(points);
-            claims.count(tail, -tail.log10() as f32);
+            claims.count(1, &[(tail, -tail.log10() as f32)]);
         }
         let mut twice = claims;
         twice.merge(&claims);

@@ -113,7 +113,9 @@ pub fn compare(
             }
         })
         .collect();
-    outcomes.sort_by(|a, b| (a.incident.begin_us, &a.incident.host).cmp(&(b.incident.begin_us, &b.incident.host)));
+    outcomes.sort_by(|a, b| {
+        (a.incident.begin_us, &a.incident.host).cmp(&(b.incident.begin_us, &b.incident.host))
+    });
     let false_alarms: Vec<usize> = (0..alarms.len())
         .filter(|at| !incidents.iter().any(|incident| belongs(&alarms[*at], incident)))
         .collect();
@@ -164,8 +166,14 @@ mod tests {
             incident("a", 100_000, 100_100),
         ];
         let hosts = ["a".to_owned(), "b".to_owned()];
-        let got =
-            compare(&alarms, &incidents, &hosts, Span { from: 0, until: 10_000 }, 2 * 43_200, Rules::default());
+        let got = compare(
+            &alarms,
+            &incidents,
+            &hosts,
+            Span { from: 0, until: 10_000 },
+            2 * 43_200,
+            Rules::default(),
+        );
         let delays: Vec<Option<f64>> = got.incidents.iter().map(|outcome| outcome.delay_s).collect();
         assert_eq!(delays, [Some(-50.0), Some(3.0), None]);
         assert_eq!((got.found(), got.elsewhere), (2, 2));

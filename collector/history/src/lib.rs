@@ -12,7 +12,9 @@ mod ask;
 mod bounds;
 mod calibration;
 mod compare;
+mod replay;
 mod rows;
+mod seconds;
 mod slices;
 mod statement;
 
@@ -20,6 +22,7 @@ pub use ask::{Ask, AskError, HistoryError};
 pub use bounds::{Bounds, Span};
 pub use calibration::{Claims, Line, POWERS};
 pub use compare::{compare, Alarm, Comparison, Incident, Outcome, Rules};
+pub use replay::{replay, Job, Judged};
 pub use rows::FamilyRows;
 pub use slices::{Slice, Slices};
 pub use statement::Level;

@@ -2,8 +2,9 @@
 
 use std::io::Cursor;
 
-use fettle_analysis::second::KeyValue;
+use fettle_analysis::second::{KeyValue, RawCell};
 use fettle_shared::catalogue::{EntityType, Family};
+use fettle_shared::frame::Reduction;
 use polars_core::prelude::{DataFrame, StringChunked};
 use polars_io::ipc::IpcStreamReader;
 use polars_io::SerReader as _;
@@ -54,22 +55,6 @@ impl Table {
     }
 }
 
-/// One metric of one entity in one second, as the wire had it: integers, not scaled, a `u64` by its bit
-/// pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WireCell {
-    /// Smallest.
-    pub min: i64,
-    /// Largest.
-    pub max: i64,
-    /// Sum, wrapping at 64 bits.
-    pub sum: i64,
-    /// The latest.
-    pub last: i64,
-    /// Samples; 0: there is no value.
-    pub count: u32,
-}
-
 #[derive(Debug)]
 enum Key {
     Number(Vec<i64>),
@@ -114,7 +99,8 @@ impl FamilyRows {
             EntityType::Text => table.texts(LEADING + at).map(Key::Text),
             _ => table.numbers(LEADING + at).map(Key::Number),
         };
-        let keys = family.entity.iter().map(|entity| entity.kind).enumerate().map(key).collect::<Result<_, _>>()?;
+        let keys =
+            family.entity.iter().map(|entity| entity.kind).enumerate().map(key).collect::<Result<_, _>>()?;
         Ok(Self {
             family: position,
             seconds: table.numbers(0)?,
@@ -160,13 +146,15 @@ impl FamilyRows {
     }
 
     /// The metrics of a row, in the catalogue's order.
-    pub fn cells(&self, row: usize) -> impl Iterator<Item = WireCell> + '_ {
+    pub fn cells(&self, row: usize) -> impl Iterator<Item = RawCell> + '_ {
         let samples = self.samples(row);
-        self.parts.iter().map(move |parts| WireCell {
-            min: parts[0][row],
-            max: parts[1][row],
-            sum: parts[2][row],
-            last: parts[3][row],
+        self.parts.iter().map(move |parts| RawCell {
+            reduction: Reduction {
+                min: parts[0][row],
+                max: parts[1][row],
+                sum: parts[2][row],
+                last: parts[3][row],
+            },
             count: parts.get(PARTS).map_or(samples, |counts| counts[row] as u32),
         })
     }

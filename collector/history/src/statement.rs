@@ -60,13 +60,22 @@ pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> 
         ("toInt64(toUnixTimestamp(ts))", "toInt64(count())", "toInt64(toUnixTimestamp64Micro(max(ts)))")
     } else {
         // A window is known when it is over: it stands for its last second.
-        ("toInt64(toUnixTimestamp(ts)) + 9", "toInt64(samples)", "(toInt64(toUnixTimestamp(ts)) + 10) * 1000000 - 1")
+        (
+            "toInt64(toUnixTimestamp(ts)) + 9",
+            "toInt64(samples)",
+            "(toInt64(toUnixTimestamp(ts)) + 10) * 1000000 - 1",
+        )
     };
-    let mut selected = vec![format!("{second} AS out_s"), format!("{rows} AS out_n"), format!("{last_us} AS out_t")];
+    let mut selected =
+        vec![format!("{second} AS out_s"), format!("{rows} AS out_n"), format!("{last_us} AS out_t")];
     let mut group = vec!["out_s".to_owned()];
     for (at, entity) in family.entity.iter().enumerate() {
         let name = identifier(&entity.name);
-        let key = if entity.kind == EntityType::Text { format!("toString({name})") } else { format!("toInt64({name})") };
+        let key = if entity.kind == EntityType::Text {
+            format!("toString({name})")
+        } else {
+            format!("toInt64({name})")
+        };
         selected.push(format!("{key} AS out_k{at}"));
         group.push(format!("out_k{at}"));
     }
@@ -82,7 +91,8 @@ pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> 
     let (from, until) = (span.from, span.until);
     let host = literal(host);
     if raw {
-        let micros = |s: u32| format!("fromUnixTimestamp64Micro(toInt64({}), 'UTC')", u64::from(s) * 1_000_000);
+        let micros =
+            |s: u32| format!("fromUnixTimestamp64Micro(toInt64({}), 'UTC')", u64::from(s) * 1_000_000);
         let _ = write!(
             sql,
             "{}\nWHERE host = {host} AND ts >= {} AND ts < {}\nGROUP BY {group}\nORDER BY {group}\n{FORMAT}",
@@ -103,9 +113,8 @@ pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> 
 
 /// The columns of one metric.
 fn parts(metric: &Metric, raw: bool) -> Vec<String> {
-    let column = |part: &str| {
-        identifier(&if raw { metric.name.clone() } else { format!("{}_{part}", metric.name) })
-    };
+    let column =
+        |part: &str| identifier(&if raw { metric.name.clone() } else { format!("{}_{part}", metric.name) });
     let wire = |value: String| match metric.scale.filter(|_| metric.value.is_float()) {
         Some(scale) => format!("toInt64(round(toFloat64({value}) / toFloat64('{scale:?}')))"),
         None if metric.value.is_float() => format!("toInt64(round({value}))"),
@@ -116,7 +125,11 @@ fn parts(metric: &Metric, raw: bool) -> Vec<String> {
         vec![
             wire(format!("min({value})")),
             wire(format!("max({value})")),
-            if metric.value.is_float() { format!("sum({})", wire(value.clone())) } else { wire(format!("sum({value})")) },
+            if metric.value.is_float() {
+                format!("sum({})", wire(value.clone()))
+            } else {
+                wire(format!("sum({value})"))
+            },
             wire(format!("argMax({value}, ts)")),
         ]
     } else {
@@ -126,7 +139,11 @@ fn parts(metric: &Metric, raw: bool) -> Vec<String> {
         for part in &mut parts {
             *part = format!("ifNull({part}, 0)");
         }
-        parts.push(if raw { format!("toInt64(count({}))", column("")) } else { format!("toInt64({})", column("count")) });
+        parts.push(if raw {
+            format!("toInt64(count({}))", column(""))
+        } else {
+            format!("toInt64({})", column("count"))
+        });
     }
     parts
 }
@@ -228,7 +245,10 @@ help = "h"
             GROUP BY out_s, out_k0\nORDER BY out_s, out_k0\n";
         assert_eq!(sql, format!("{want}{FORMAT}"));
         let rolled = seconds(family, "a", span, Level::TenSeconds);
-        assert!(rolled.contains("FROM `sample_10s` FINAL\n") && rolled.contains("toInt64(`a_last`)"), "{rolled}");
+        assert!(
+            rolled.contains("FROM `sample_10s` FINAL\n") && rolled.contains("toInt64(`a_last`)"),
+            "{rolled}"
+        );
         assert!(rolled.contains("toInt64(`b_count`)") && !rolled.contains("GROUP"), "{rolled}");
     }
 }

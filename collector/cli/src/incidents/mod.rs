@@ -40,7 +40,9 @@ pub(crate) enum IncidentsError {
         flag: &'static str,
     },
     /// The table is not there yet.
-    #[error("there is no table of incidents at {url}; start a collector of this version once, it makes the table")]
+    #[error(
+        "there is no table of incidents at {url}; start a collector of this version once, it makes the table"
+    )]
     NoTable {
         /// The server.
         url: String,
@@ -105,8 +107,10 @@ struct Mark {
 
 /// Does what is asked for.
 pub(crate) fn run(command: &IncidentsCommand) -> Result<(), IncidentsError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(IncidentsError::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(IncidentsError::Runtime)?;
     runtime.block_on(async {
         match command {
             IncidentsCommand::Mark(arguments) => mark(arguments).await,
@@ -237,7 +241,8 @@ fn writer(writer: &Writer) -> Result<Client, IncidentsError> {
     }
     let state = writer.state_dir.clone().unwrap_or_else(locate::default_state_dir);
     let path = state.join("engine/writer.password");
-    let password = std::fs::read_to_string(&path).map_err(|source| IncidentsError::Password { path, source })?;
+    let password =
+        std::fs::read_to_string(&path).map_err(|source| IncidentsError::Password { path, source })?;
     let server =
         Server { user: "fettle".to_owned(), password: password.trim().to_owned(), ..writer.server.clone() };
     Ok(Client::new(&server)?)
