@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fettle_analysis::live::Plan;
 use fettle_shared::catalogue::catalogue;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -69,14 +70,15 @@ pub async fn run(
         .await
         .map_err(|e| ServiceError::Listen { address: settings.http, cause: e.to_string() })?;
     tracing::info!(address = %settings.http, "HTTP listens");
-    let app = api::router(ApiState { health: health.clone(), telemetry: telemetry.clone() });
+    let store = Store::connect(settings.store.clone(), catalogue())?;
+    let findings = Arc::new(store.clone());
+    let app = api::router(ApiState { health: health.clone(), telemetry: telemetry.clone(), findings });
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         if let Err(error) = axum::serve(listener, app).await {
             tracing::error!(%error, "HTTP stopped");
         }
     });
-    let store = Store::connect(settings.store.clone(), catalogue())?;
     let nats = ingest::connect(&settings.nats, "fettle-collector").await?;
     tasks.spawn(probe(health.clone(), store.clone(), nats.clone()));
     if !prepare(&store, &health, &mut stop).await? {
@@ -93,6 +95,9 @@ pub async fn run(
         partitions: settings.partitions,
         recover_timeout: settings.recover_timeout,
         batch_samples: settings.batch_samples,
+        analysis: settings.analysis.map(|live| Arc::new(Plan::new(catalogue(), live))),
+        snapshot_interval: settings.snapshot_interval,
+        watched: None,
     };
     let mut lines = JoinSet::new();
     for partition in 0..settings.partitions {

@@ -1,6 +1,8 @@
 //! The HTTP interface: health for machines and people, and the collector's own metrics. It reads
 //! what other rooms publish and never reaches into them.
 
+mod findings;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,6 +11,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 
+use crate::handoff::ReadFindings;
 use crate::health::Health;
 use crate::telemetry::Telemetry;
 
@@ -19,11 +22,17 @@ pub struct ApiState {
     pub health: Arc<Health>,
     /// Counters and histograms.
     pub telemetry: Arc<Telemetry>,
+    /// What detection found.
+    pub findings: Arc<dyn ReadFindings>,
 }
 
 /// All routes.
 pub fn router(state: ApiState) -> Router {
-    Router::new().route("/api/v3/health", get(health)).route("/metrics", get(metrics)).with_state(state)
+    Router::new()
+        .route("/api/v3/health", get(health))
+        .route("/metrics", get(metrics))
+        .merge(findings::routes())
+        .with_state(state)
 }
 
 /// 200 when every part is ready, 503 before; the body names each part, its state and why.

@@ -152,6 +152,25 @@ impl Connection {
         })
         .await
     }
+
+    /// Inserts rows that are JSON objects, one a line. Columns that are not named get their defaults.
+    pub(super) async fn insert_json(&self, table: &str, body: String) -> Result<(), StoreError> {
+        let mut insert = self
+            .client
+            .insert_formatted_with(format!("INSERT INTO {table} FORMAT JSONEachRow"))
+            .with_setting("insert_deduplicate", "0")
+            .with_setting("async_insert", "0")
+            .with_setting("max_insert_threads", "1")
+            .with_setting("max_threads", "1");
+        if self.settings.cluster.is_some() {
+            insert = insert.with_setting("distributed_foreground_insert", "1");
+        }
+        self.limited(table, async {
+            insert.send(Bytes::from(body)).await?;
+            insert.end().await
+        })
+        .await
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod client;
 mod config;
 mod ddl;
 mod error;
+mod findings;
+mod findings_schema;
 mod ledger;
 mod ledger_schema;
 mod migrate;
@@ -33,7 +35,7 @@ pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
 pub use schema::{raw_columns, rollup_columns};
-pub use windows::{AgentWindow, PartialWindows};
+pub use windows::{AgentWindow, PartialWindows, Reductions, SecondWindow};
 
 use bytes::Bytes;
 use fettle_shared::catalogue::Catalogue;

@@ -78,6 +78,12 @@ impl HostWatch {
         self.detector.names() == plan.features.names()
     }
 
+    /// The host's name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The newest second judged, seconds since 1970; 0 before the first.
     #[must_use]
     pub fn newest(&self) -> u32 {
