@@ -16,7 +16,7 @@ use crate::arguments::Server;
     fettle replay --from -1d --incidents marked.csv compared with incidents of a file\n  \
     fettle replay --from -1d --calibrate            does 1 in 10,000 mean it\n\n\
     The detectors are those of the collector, with its settings or those of --detectors (a TOML file with\n\
-    the keys of the collector's [analysis]); they begin with nothing learned, --warm-up before --from. The\n\
+    the keys of the collector's [analysis]; more in docs/replay.md); they begin with nothing learned, --warm-up before --from. The\n\
     clock is the data's. What is found is compared with the incidents of `fettle incidents`, or of a CSV\n\
     file with the columns host,begin,end,kind. Times are RFC 3339, now, or how long ago: -90s, -15m, -2h.")]
 pub(crate) struct ReplayArguments {
