@@ -43,7 +43,7 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { lead_s: 300 }
+        Self { lead_s: 60 }
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct ReplayArguments {
     #[arg(long, value_name = "SECONDS", default_value = "0")]
     pub(crate) warm_up: u32,
     /// An alarm this many seconds before the marked begin of an incident is early, not false.
-    #[arg(long, value_name = "SECONDS", default_value = "300")]
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub(crate) lead: u32,
     /// Say how often scores claimed to be rare, against how often they should have.
     #[arg(long)]
