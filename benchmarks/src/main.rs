@@ -4,6 +4,7 @@
 mod agent;
 mod child;
 mod compare;
+mod delay;
 mod disk;
 mod floor;
 mod http;
@@ -74,6 +75,14 @@ enum Command {
     },
     /// How soon a sample can be queried.
     Lag(Settings),
+    /// How soon a fault is an anomaly that can be asked for.
+    Delay {
+        #[command(flatten)]
+        settings: Settings,
+        /// How many faults.
+        #[arg(long, default_value_t = 22)]
+        faults: usize,
+    },
     /// Everything killed with -9, again and again.
     Crash {
         #[command(flatten)]
@@ -159,6 +168,7 @@ async fn measure(command: Command) -> anyhow::Result<()> {
         }
         Command::Soak { replay, agents } => soak::soak(&replay.settings, &replay.recording(), agents).await,
         Command::Lag(settings) => lag::lag(&settings).await,
+        Command::Delay { settings, faults } => delay::delay(&settings, faults).await,
         Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,
         Command::Away(settings) => suites::away(&settings).await,
         Command::Floor { .. } | Command::Part { .. } => Ok(()),

@@ -109,15 +109,24 @@ impl Stack {
         Ok((Part { child, address }, Sql::new(address, password)))
     }
 
-    /// The collector between them.
-    pub(crate) async fn collector(&self, nats: &Part, clickhouse: &Part) -> anyhow::Result<Part> {
+    /// The collector between them, with these lines of configuration.
+    pub(crate) async fn configured_collector(
+        &self,
+        nats: &Part,
+        clickhouse: &Part,
+        configuration: &str,
+    ) -> anyhow::Result<Part> {
         let program = own("fettle-collector")?;
         let address = free_address()?;
+        let file = self.at("collector.toml");
+        std::fs::write(&file, configuration)?;
         let mut child = Start {
             name: "collector",
             program: &program,
             arguments: words([
                 &"run",
+                &"--config",
+                &file,
                 &"--nats",
                 &format!("nats://{}", nats.address),
                 &"--clickhouse-url",

@@ -68,6 +68,10 @@ pub struct RawAnalysis {
     pub learning_s: Option<u32>,
     /// Seconds of a host before its features may be reported. 900 by default.
     pub host_learning_s: Option<u32>,
+    /// Seconds of calm after which a trouble is over and the next may be reported. 60 by default.
+    pub calm_s: Option<u32>,
+    /// By how many powers of ten each report of series raises what the next one needs. 0.5 by default.
+    pub report_step: Option<f32>,
     /// Seconds for which an entity must be there before its series are judged. 60 by default.
     pub youngest_s: Option<u32>,
     /// Anomalies kept of each series in memory. 50 by default.
@@ -199,10 +203,13 @@ impl RawAnalysis {
         let live = LiveConfig {
             series_per_host: self.series_per_host.unwrap_or(defaults.series_per_host),
             host_learning_s: self.host_learning_s.unwrap_or(defaults.host_learning_s),
+            calm_s: self.calm_s.unwrap_or(defaults.calm_s),
             youngest_s: self.youngest_s.unwrap_or(defaults.youngest_s),
             panel: PanelConfig {
                 reports_a_day: self.reports_a_day.unwrap_or(defaults.panel.reports_a_day),
                 learning_s: self.learning_s.unwrap_or(defaults.panel.learning_s),
+                calm_s: self.calm_s.map_or(defaults.panel.calm_s, |calm| calm as f32),
+                step: self.report_step.unwrap_or(defaults.panel.step),
                 ..defaults.panel
             },
             series: SeriesConfig {
@@ -219,6 +226,13 @@ impl RawAnalysis {
         if !(0.01..=100.0).contains(&live.panel.reports_a_day) {
             let remedy = "write a number from 0.01 to 100";
             return Err(out_of_range("analysis.reports_a_day", live.panel.reports_a_day, remedy));
+        }
+        if !(0.0..=5.0).contains(&live.panel.step) {
+            let remedy = "write a number from 0 to 5";
+            return Err(out_of_range("analysis.report_step", live.panel.step, remedy));
+        }
+        if !(1..=3600).contains(&live.calm_s) {
+            return Err(out_of_range("analysis.calm_s", live.calm_s, "write a number from 1 to 3600"));
         }
         if live.panel.learning_s < 30 || live.host_learning_s < 30 {
             let least = live.panel.learning_s.min(live.host_learning_s);

@@ -138,8 +138,12 @@ impl Store {
         let time = TIMES.into_iter().find(|name| has(name));
         let rules = rules(query, if has("host") { "host" } else { "" }, time);
         let order = time.map_or(String::new(), |time| format!(" ORDER BY {} DESC", identifier(time)));
-        let sql =
-            format!("SELECT * FROM {}{}{order} LIMIT {}", place.asked(table), clause(&rules), query.limit);
+        let sql = format!(
+            "SELECT * FROM {}{}{order} LIMIT {} SETTINGS final = 1",
+            place.asked(table),
+            clause(&rules),
+            query.limit
+        );
         self.select(&sql).await
     }
 }
