@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::operations::arguments::{
     AlertsArguments, AuditArguments, LookArguments, PlansArguments, SilencesArguments, WordArguments,
 };
+use crate::incidents::arguments::IncidentsArguments;
+use crate::replay::arguments::ReplayArguments;
 
 /// Keeps a fleet of Linux hosts in good order: samples, stores, answers in SQL.
 #[derive(Debug, Parser)]
@@ -23,6 +25,7 @@ use crate::operations::arguments::{
         fettle metrics list --family process        what is measured\n  \
         fettle eval nab --data eval/nab --out out   how good the detectors are\n  \
         fettle rules check my-rules                 are my rules sound?\n  \
+        fettle replay --from -2h                    what the detectors find in history\n  \
         fettle doctor                               what this machine lacks"
 )]
 pub(crate) struct Arguments {
@@ -61,6 +64,10 @@ pub(crate) enum Command {
     Audit(AuditArguments),
     /// Check, list and try the rules that say what is wrong.
     Rules(crate::rules::RulesArguments),
+    /// Run the live detectors over stored history, and say what they would have found.
+    Replay(ReplayArguments),
+    /// Mark what went wrong, for `fettle replay` to compare with.
+    Incidents(IncidentsArguments),
     /// Check what Fettle needs from this machine, and say how to fix what is missing.
     Doctor(DoctorArguments),
     /// Run a program that dies with its parent (used by `fettle up`).

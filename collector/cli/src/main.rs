@@ -7,11 +7,15 @@ mod clickhouse;
 mod doctor;
 mod eval;
 mod http;
+mod incidents;
 mod locate;
 mod metrics;
+mod moment;
 mod operations;
 mod output;
 mod ports;
+mod progress;
+mod replay;
 mod rules;
 mod sql;
 mod up;
@@ -56,6 +60,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(arguments) => operations::audit(&arguments)?,
         Command::Eval(arguments) => eval::run(&arguments.command)?,
         Command::Rules(arguments) => return Ok(rules::run(&arguments.command)?),
+        Command::Replay(arguments) => replay::run(&arguments)?,
+        Command::Incidents(arguments) => incidents::run(&arguments.command)?,
         Command::Doctor(arguments) => return Ok(doctor::run(&arguments)?),
         Command::Part(arguments) => up::become_part(&arguments)?,
     }

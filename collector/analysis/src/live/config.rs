@@ -1,6 +1,7 @@
 //! Settings of the live watch, and the plan that follows from them and the catalogue.
 
 use fettle_shared::catalogue::Catalogue;
+use serde::{Deserialize, Serialize};
 
 use super::choice::judged;
 use super::features::Features;
@@ -9,7 +10,8 @@ use crate::detect::host::HostConfig;
 use crate::detect::series::{PanelConfig, SeriesConfig};
 
 /// How hosts are watched: one set for all.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct LiveConfig {
     /// How one series is judged.
     pub series: SeriesConfig,

@@ -64,6 +64,8 @@ pub(super) struct Surprises {
     pub all: Vec<f32>,
     /// Those that may be named.
     pub candidates: Vec<Candidate>,
+    /// Tail and surprise of the points that claim to be rarer than one in a hundred.
+    pub rare: Vec<(f64, f32)>,
 }
 
 impl SeriesTable {
@@ -92,6 +94,7 @@ impl SeriesTable {
     pub fn judge(&mut self, second: &HostSecond, plan: &Plan, surprises: &mut Surprises) {
         surprises.all.clear();
         surprises.candidates.clear();
+        surprises.rare.clear();
         self.families.resize_with(plan.judged.len(), HashMap::new);
         self.ticks = self.ticks.saturating_add(1);
         self.left_out = 0;
@@ -110,6 +113,9 @@ impl SeriesTable {
                 let before = entity.monitors.len();
                 let mut found = |metric: usize, value: f64, verdict: Verdict| {
                     surprises.all.push(verdict.surprise);
+                    if verdict.tail <= 0.01 || verdict.surprise >= 2.0 {
+                        surprises.rare.push((verdict.tail, verdict.surprise));
+                    }
                     if verdict.surprise >= NAMED_FROM || verdict.severity.is_some() {
                         let candidate =
                             Candidate { family: family.family, entity: place, metric, value, verdict };

@@ -102,6 +102,13 @@ impl HostWatch {
         self.series.recent(family, key, metric)
     }
 
+    /// What the newest second's series claimed: how many had a point, and tail and surprise of those that
+    /// claimed to be rarer than one in a hundred. For checks of the calibration.
+    #[must_use]
+    pub fn claims(&self) -> (usize, &[(f64, f32)]) {
+        (self.surprises.all.len(), &self.surprises.rare)
+    }
+
     /// Says what forecasts and predictions expect of the host; the next health scores count it.
     pub fn expect(&mut self, outlooks: Outlooks) {
         self.facts.outlooks = outlooks;
