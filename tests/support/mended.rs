@@ -152,7 +152,7 @@ async fn ask(stack: &Stack, what: &str) -> anyhow::Result<Value> {
 }
 
 /// A service of the host's file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Service {
     /// Its address.
     pub address: String,
@@ -209,5 +209,12 @@ impl Service {
     pub async fn get(&self, path: &str) -> anyhow::Result<u16> {
         let asked = http_client().get(format!("http://{}{path}", self.address)).timeout(Duration::from_secs(2));
         Ok(asked.send().await?.status().as_u16())
+    }
+}
+
+impl Drop for Service {
+    /// What an agent supervises outlives it; a test's services must not.
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
     }
 }

@@ -86,7 +86,7 @@ impl Keeper {
             keeper.replicas[at] = id.and_then(Process::adopt);
             keeper.left_over.extend(id.filter(|_| keeper.replicas[at].is_none()));
         }
-        for (at, id) in strays(&keeper.name, keeper.run.user.as_deref()) {
+        for (at, id) in strays(&keeper.name, &keeper.run) {
             if at < keeper.run.replicas_max as usize {
                 keeper.room(at as u32 + 1);
                 if keeper.replicas[at].is_none() {

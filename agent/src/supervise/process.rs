@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Names in the environment by which a process is known to be a replica.
 pub(super) const COMPONENT: &str = "FETTLE_COMPONENT";
 pub(super) const REPLICA: &str = "FETTLE_REPLICA";
+/// Names the command: another agent's component of the same name is another's.
+const COMMAND: &str = "FETTLE_COMMAND";
 
 /// A process that runs, or has just ended.
 #[derive(Debug)]
@@ -164,20 +166,26 @@ fn command(
         }
     }
     command.envs(&run.environment).env(COMPONENT, name).env(REPLICA, &number);
+    command.env(COMMAND, token(&run.command));
     command.current_dir(run.directory.as_deref().unwrap_or(Path::new("/")));
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
     Ok(command.into())
 }
 
+/// A word for a command line.
+fn token(command: &[String]) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(command.join("\0").as_bytes()))
+}
+
 /// Replicas that run although no record tells of them, by component and number: the agent was killed
 /// between a start and writing it down. Only a group's first process of the expected user counts.
-pub(super) fn strays(name: &str, user: Option<&str>) -> Vec<(usize, ProcessId)> {
-    let expected = match user.map(User::find) {
+pub(super) fn strays(name: &str, run: &Supervised) -> Vec<(usize, ProcessId)> {
+    let expected = match run.user.as_deref().map(User::find) {
         Some(Ok(user)) => user.uid,
         Some(Err(_)) => return Vec::new(),
         None => rustix::process::geteuid().as_raw(),
     };
-    let wanted = format!("{COMPONENT}={name}");
+    let wanted = [format!("{COMPONENT}={name}"), format!("{COMMAND}={}", token(&run.command))];
     let mut found = Vec::new();
     for seen in crate::process_table::all() {
         if seen.group != seen.id.pid
@@ -187,10 +195,11 @@ pub(super) fn strays(name: &str, user: Option<&str>) -> Vec<(usize, ProcessId)> 
             continue;
         }
         let Ok(environment) = std::fs::read(format!("/proc/{}/environ", seen.id.pid)) else { continue };
-        let mut variables = environment.split(|byte| *byte == 0);
+        let variables = environment.split(|byte| *byte == 0);
         let number = variables.clone().find_map(|one| one.strip_prefix(format!("{REPLICA}=").as_bytes()));
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        if let (true, Some(number)) = (variables.any(|one| one == wanted.as_bytes()), number) {
+        let is_ours = wanted.iter().all(|wanted| variables.clone().any(|one| one == wanted.as_bytes()));
+        if let (true, Some(number)) = (is_ours, number) {
             found.push((number, seen.id));
         }
     }
