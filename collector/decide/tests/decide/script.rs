@@ -202,7 +202,10 @@ impl Script {
                     .world
                     .hosts
                     .iter()
-                    .flat_map(|(host, view)| view.components.keys().map(move |name| format!("{host}/{name}")))
+                    .flat_map(|(host, view)| {
+                        let components = view.components.keys().map(move |name| format!("{host}/{name}"));
+                        components.chain([host.clone()])
+                    })
                     .collect();
                 for at in places {
                     self.bench.observe(&place(&at));
