@@ -152,9 +152,10 @@ impl Memory {
         self.recent(since_us).filter(|one| one.incident == incident && one.ended == Ended::Healed).count()
     }
 
-    /// Whether anything was tried for the incident since then that did not help.
+    /// Whether anything was tried for the incident since then of which it is known that it did not help.
     pub fn any_vain(&self, incident: &str, since_us: i64) -> bool {
-        self.recent(since_us).any(|one| one.incident == incident && one.ended != Ended::Healed)
+        let vain = |one: &Attempt| matches!(one.ended, Ended::NotHealed | Ended::Failed);
+        self.recent(since_us).any(|one| one.incident == incident && vain(one))
     }
 
     /// When the strategy was last tried on the place, µs since 1970.

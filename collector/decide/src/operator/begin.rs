@@ -210,9 +210,10 @@ impl Operator {
     ) {
         let Some(run) = self.state.runs.get_mut(id) else { return };
         run.tries += 1;
+        run.orders += 1;
         let mark = if back { "b" } else { "" };
         let order = Order {
-            id: format!("{id}-{}-{mark}{}", run.step, run.tries),
+            id: format!("{id}-{}-{mark}{}", run.step, run.orders),
             host: step.place.host.clone(),
             generation: generation.max(self.state.generation + 1),
             issued_us: now_us,

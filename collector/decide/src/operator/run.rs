@@ -28,6 +28,8 @@ pub struct Run {
     pub step: usize,
     /// Orders given for this step so far.
     pub tries: u32,
+    /// Orders given so far: part of each order's id, so that no two are alike.
+    pub orders: u32,
     /// Who has approved it.
     pub approved_by: Option<String>,
     /// Who wants it to end after the present step.
@@ -164,6 +166,7 @@ impl Run {
             phase: Phase::Waiting { since_us: now_us, not_before_us: now_us, on: String::new() },
             step: 0,
             tries: 0,
+            orders: 0,
             approved_by: None,
             cancelled_by: None,
             before: BTreeMap::new(),

@@ -78,7 +78,8 @@ impl Hold {
 
 impl Operator {
     /// What was seen of a component (or of the host, when `component` is empty) at `at_us`: when the check was
-    /// made or the second ended, by the host's clock, not when it arrived.
+    /// made or the second ended, by the host's clock, not when it arrived. What the rules found in that same
+    /// second is to be told before it ([`Operator::alert`]).
     pub fn observe(&mut self, host: &str, component: &str, facts: &VerifyFacts, at_us: i64) {
         for run in self.state.runs.values_mut() {
             if !matches!(run.phase, Phase::Verifying { .. }) {
@@ -90,8 +91,12 @@ impl Operator {
             }
             let Some(step) = run.plan.steps.get(run.step) else { continue };
             let Phase::Verifying { ended_us, hold, .. } = &mut run.phase else { continue };
-            // Where the alert stands is for the alert to say: see `alert_spoke`.
-            let sample = Sample { facts, alert: None };
+            // A firing alert speaks for itself (`alert_spoke`). One that resolved while the action still ran says
+            // nothing more: that a fresh sample came and it did not fire again is its word.
+            let by_alert = step.verify.condition.subject == Subject::AlertFiring;
+            let incident = self.state.incidents.get(&run.plan.incident).map(|one| &one.incident);
+            let silent = incident.filter(|one| by_alert && !one.firing).map(|one| (false, one.value));
+            let sample = Sample { facts, alert: silent };
             if at_us > *ended_us {
                 if let Some(holds) = step.verify.condition.holds(&sample) {
                     hold.take(&step.verify, holds, at_us);

@@ -68,7 +68,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn at(number: u8) -> Place {
-    Place::new(format!("h{}", number / 2), if number % 2 == 0 { "app" } else { "db" })
+    Place::new(format!("h{}", number / 2), if number.is_multiple_of(2) { "app" } else { "db" })
 }
 
 fn bench() -> Bench {
@@ -77,7 +77,7 @@ fn bench() -> Bench {
         let component = bench.component(&at(number));
         component.replicas = Some(2);
         component.replica_bounds = Some((1, 4));
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             component.depends_on = vec!["db".to_owned()];
         }
     }

@@ -150,10 +150,10 @@ impl Script {
                 "critical" => component.critical = value == "yes",
                 "replicas" => component.replicas = Some(number()),
                 "min" => {
-                    component.replica_bounds = Some((number(), component.replica_bounds.map_or(1, |b| b.1)))
+                    component.replica_bounds = Some((number(), component.replica_bounds.map_or(1, |b| b.1)));
                 }
                 "max" => {
-                    component.replica_bounds = Some((component.replica_bounds.map_or(1, |b| b.0), number()))
+                    component.replica_bounds = Some((component.replica_bounds.map_or(1, |b| b.0), number()));
                 }
                 "release" => component.release_changed_us = now_us - i64::from(number()) * 1_000_000,
                 "offers" => component.offers = Some(offers(value)),
@@ -202,7 +202,10 @@ impl Script {
                     .world
                     .hosts
                     .iter()
-                    .flat_map(|(host, view)| view.components.keys().map(move |name| format!("{host}/{name}")))
+                    .flat_map(|(host, view)| {
+                        let components = view.components.keys().map(move |name| format!("{host}/{name}"));
+                        components.chain([host.clone()])
+                    })
                     .collect();
                 for at in places {
                     self.bench.observe(&place(&at));
