@@ -41,6 +41,9 @@ pub(super) struct Recorded {
     pub component: ComponentTracks,
 }
 
+/// Steps, each its time and its values.
+type Rows = Vec<Vec<Option<f64>>>;
+
 /// A small file system of a victim's own, taken away at the end.
 struct SmallDisk(PathBuf);
 
@@ -192,7 +195,7 @@ async fn tracks(
          GROUP BY {group} ORDER BY {group}",
         selected.join(", ")
     );
-    let mut entities: Vec<(Vec<String>, Vec<Vec<Option<f64>>>)> = Vec::new();
+    let mut entities: Vec<(Vec<String>, Rows)> = Vec::new();
     for row in sql.rows(&query).await? {
         let values = row[keys..].iter().map(|cell| cell.parse().ok()).collect();
         match entities.last_mut() {

@@ -188,7 +188,8 @@ pub(super) fn score(seen: &[Seen]) -> anyhow::Result<Vec<Scored>> {
         Who::ALL.map(|who| Scored { who, all: Outcome::default(), by_kind: Vec::new() }).into();
     let harmless = |one: &Seen| Kind::HARMLESS.contains(&one.kind);
     for kind in Kind::FAULTS {
-        let teaches = |one: &&Seen| if harmless(one) { one.round % 2 == 0 } else { one.kind != kind };
+        let teaches =
+            |one: &&Seen| if harmless(one) { one.round.is_multiple_of(2) } else { one.kind != kind };
         let unit = |one: &Seen| Unit {
             rows: one.steps.iter().map(|(sight, _)| sight.row.clone()).collect(),
             failed: one.failed,

@@ -242,7 +242,7 @@ mod tests {
                 component: String::new(),
                 from: at,
                 until: at + 1,
-                failed: at % 2 == 0,
+                failed: u32::is_multiple_of(at, 2),
             })
             .collect();
         let chosen = chosen(all);

@@ -126,7 +126,7 @@ mod tests {
     fn lesson() -> Lesson {
         let lengths = Lengths::new(200, 10);
         let stretches = (0..24u32).map(|at| {
-            let (failed, from) = (at % 2 == 0, at * 10_000);
+            let (failed, from) = (u32::is_multiple_of(at, 2), at * 10_000);
             let until = from + 700 + 10 * at;
             let stretch = Stretch { host: "h".into(), component: "c".into(), from, until, failed };
             let sight = |second: u32| {
