@@ -84,7 +84,7 @@ pub enum Kind {
         /// Port.
         port: u16,
         /// How the connection is protected.
-        tls: Tls,
+        tls: Protection,
         /// Sender.
         from: String,
         /// Receivers.
@@ -96,13 +96,13 @@ pub enum Kind {
 
 /// How an SMTP connection is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
+pub enum Protection {
     /// STARTTLS, required.
-    StartTls,
+    Upgraded,
     /// TLS from the first byte.
-    Tls,
+    Whole,
     /// Not at all: to a server on this machine only.
-    None,
+    Open,
 }
 
 /// Shows itself as `***`.
@@ -203,7 +203,7 @@ impl Channels {
             .filter_map(|(name, text)| text.fallback.clone().map(|to| (name.clone(), to)))
             .collect();
         for (name, text) in file.channels {
-            channels.insert(name, settle(text)?);
+            channels.insert(name, settle(&text)?);
         }
         for (name, to) in &fallbacks {
             check_fallback(name, to, &channels)?;
@@ -268,7 +268,7 @@ fn check_fallback(
     Ok(())
 }
 
-fn settle(text: Text) -> Result<Channel, ChannelsError> {
+fn settle(text: &Text) -> Result<Channel, ChannelsError> {
     let mut channel = Channel::log();
     read_time(text.timeout.as_ref(), &mut channel.timeout)?;
     read_time(text.breaker_open.as_ref(), &mut channel.breaker_open)?;
@@ -280,18 +280,18 @@ fn settle(text: Text) -> Result<Channel, ChannelsError> {
     if let Some(path) = &text.ca_file {
         channel.ca = Some(read_file(path)?.into_bytes());
     }
-    check_fields(&text)?;
+    check_fields(text)?;
     channel.kind = match text.kind.value.as_str() {
         "log" => Kind::Log,
-        "slack" => Kind::Slack { url: url_of(&text, None)? },
-        "webhook" => webhook(&text)?,
+        "slack" => Kind::Slack { url: url_of(text, None)? },
+        "webhook" => webhook(text)?,
         "pagerduty" => {
             let key = text.key_file.as_ref().ok_or_else(|| wrong(&text.kind, "pagerduty needs key_file"))?;
             let default = Some("https://events.pagerduty.com/v2/enqueue");
-            Kind::PagerDuty { url: url_of(&text, default)?, key: secret(key)? }
+            Kind::PagerDuty { url: url_of(text, default)?, key: secret(key)? }
         }
-        "alertmanager" => Kind::Alertmanager { url: url_of(&text, None)?, login: login(&text)? },
-        "email" => email(&text)?,
+        "alertmanager" => Kind::Alertmanager { url: url_of(text, None)?, login: login(text)? },
+        "email" => email(text)?,
         other => {
             let problem = format!(
                 "there is no kind {other}; it is slack, email, webhook, pagerduty, alertmanager or log"
@@ -361,9 +361,9 @@ fn email(text: &Text) -> Result<Kind, ChannelsError> {
     let server = text.server.clone().ok_or_else(|| missing("server"))?;
     let local = ["localhost", "127.0.0.1", "::1"].contains(&server.as_str());
     let tls = match text.tls.as_ref().map(|tls| tls.value.as_str()) {
-        None | Some("starttls") => Tls::StartTls,
-        Some("tls") => Tls::Tls,
-        Some("none") if local => Tls::None,
+        None | Some("starttls") => Protection::Upgraded,
+        Some("tls") => Protection::Whole,
+        Some("none") if local => Protection::Open,
         Some(other) => {
             let problem =
                 format!("tls is starttls or tls ({other} was given; none is for a server on this machine)");
@@ -379,7 +379,7 @@ fn email(text: &Text) -> Result<Kind, ChannelsError> {
             return Err(wrong(address, "this is no mail address; write one such as ops@example.org"));
         }
     }
-    let default_port = if tls == Tls::Tls { 465 } else { 587 };
+    let default_port = if tls == Protection::Whole { 465 } else { 587 };
     Ok(Kind::Email {
         server,
         port: text.port.unwrap_or(default_port),

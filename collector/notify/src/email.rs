@@ -8,7 +8,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls as Wanted, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-use crate::channels::{Channel, Kind, Tls};
+use crate::channels::{Channel, Kind, Protection};
 use crate::post::TryError;
 use crate::words::{body, cut, one_line, title};
 
@@ -25,7 +25,7 @@ const SUBJECT_MAX: usize = 200;
 pub fn mailer(channel: &Channel) -> Result<Option<Mailer>, String> {
     let Kind::Email { server, port, tls, login, .. } = &channel.kind else { return Ok(None) };
     let mut builder = Mailer::builder_dangerous(server).port(*port).timeout(Some(channel.timeout));
-    if *tls != Tls::None {
+    if *tls != Protection::Open {
         let mut parameters = TlsParameters::builder(server.clone());
         if let Some(pem) = &channel.ca {
             let certificate = Certificate::from_pem(pem).map_err(|error| error.to_string())?;
@@ -33,7 +33,7 @@ pub fn mailer(channel: &Channel) -> Result<Option<Mailer>, String> {
         }
         let parameters = parameters.build_rustls().map_err(|error| error.to_string())?;
         builder = builder.tls(match tls {
-            Tls::Tls => Wanted::Wrapper(parameters),
+            Protection::Whole => Wanted::Wrapper(parameters),
             _ => Wanted::Required(parameters),
         });
     }

@@ -1,5 +1,7 @@
 //! The push to a real Alertmanager, which `deploy/test-sinks` fetches: what it then shows is what was sent.
 
+#![allow(clippy::unwrap_used)] // a panic here is the report
+
 mod support;
 
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! E-mail, against a real SMTP server: aiosmtpd, which `deploy/test-sinks` fetches.
 
+#![allow(clippy::unwrap_used)] // a panic here is the report
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Channels over HTTP, against a real HTTP server that writes down what it gets.
 
+#![allow(clippy::unwrap_used)] // a panic here is the report
+
 mod support;
 
 use std::sync::{Arc, Mutex};
@@ -15,11 +17,16 @@ use serde_json::{json, Value};
 
 use support::{notification, sender};
 
+/// A request: its path, headers and body.
+type Got = (String, HeaderMap, String);
+/// An answer: its code, and where to or after how long.
+type Answer = (u16, Option<String>);
+
 /// What came, and what is answered: the first answers in order, then 200.
 #[derive(Clone, Default)]
 struct Sink {
-    got: Arc<Mutex<Vec<(String, HeaderMap, String)>>>,
-    answers: Arc<Mutex<Vec<(u16, Option<String>)>>>,
+    got: Arc<Mutex<Vec<Got>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
 }
 
 impl Sink {
@@ -151,7 +158,7 @@ async fn a_dead_channel_is_left_alone_falls_over_and_is_tried_once_later() {
     let (sink, port) = Sink::start(&[]).await;
     let dead = support::free_port();
     let sender = sender(&format!(
-        "channels:\n  first: {{ kind: webhook, url: 'http://127.0.0.1:{dead}/very-secret', retries: 0, breaker_failures: 2, breaker_open: 300ms, fallback: second }}\n  \
+        "channels:\n  first: {{ kind: webhook, url: 'http://127.0.0.1:{dead}/very-secret', retries: 0, breaker_failures: 2, breaker_open: 3s, fallback: second }}\n  \
          second: {{ kind: webhook, url: 'http://127.0.0.1:{port}/' }}\n"
     ));
     let notification = notification("first", NotificationKind::Firing);

@@ -1,5 +1,5 @@
 //! What the tests of sending share: a notification, channels from YAML, processes that end with the test.
-#![allow(dead_code)] // each test binary uses some of it
+#![allow(dead_code, clippy::unwrap_used)] // each test binary uses some of it; a panic is the report
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
