@@ -68,7 +68,6 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         None => None,
     };
     let mut sampler = Sampler::open(settings.sample.clone(), catalogue())?;
-    sampler.show_components(components(&settings.act)?, catalogue());
     let (mut spool, recovery) = Spool::open(settings.spool.clone(), &settings.agent)?;
     log_recovery(&settings, &recovery, &spool);
     let identity = Identity {
@@ -93,6 +92,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         let (agent, figures, times) = (settings.agent.clone(), figures.clone(), publisher.ack_times());
         tokio::spawn(listener.serve(move || exposition(&agent, &figures, &times)));
     }
+    sampler.show_components(components(&settings.act)?, catalogue());
     let scanning = Scanning::start(sampler, identity, figures, frames)?;
     let ended = drive(publisher, scanning, &handle, stop).await;
     spool_thread.close();

@@ -9,6 +9,8 @@ use tokio::process::{Child, Command};
 
 use super::network::piece;
 use super::verdict::Failure;
+use crate::handoff::ProcessId;
+use crate::process_table::{see, signal_group};
 
 /// Output kept: its end, where the error stands.
 const KEPT: usize = 4 << 10;
@@ -16,20 +18,25 @@ const KEPT: usize = 4 << 10;
 const LINGER: std::time::Duration = std::time::Duration::from_millis(100);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Kills the group when it goes out of scope. The first process is not reaped before that, so its number,
-/// which is the group's, cannot be another's.
+/// Kills the group when it goes out of scope.
 struct Group {
     child: Child,
-    pid: Option<Pid>,
+    leader: Option<ProcessId>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(pid) = self.pid {
-            // None left: that is what was wanted.
-            let _ = kill_process_group(pid, Signal::KILL);
+        let Some(leader) = self.leader else { return };
+        match self.child.id().and_then(|pid| Pid::from_raw(pid as i32)) {
+            // Not reaped, so its number, which is the group's, cannot be another's.
+            Some(pid) => {
+                // None left: that is what was wanted.
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+            None => {
+                signal_group(leader, libc::SIGKILL);
+            }
         }
-        let _ = self.child.start_kill();
     }
 }
 
@@ -39,23 +46,25 @@ pub(super) async fn exec(words: &[String]) -> Result<(), Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|cause| Failure::of_io(&words[0], &cause))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32));
-    let mut group = Group { child, pid };
-    let mut said = Vec::new();
-    let mut complained = Vec::new();
-    let reading = async { tokio::join!(drain(out, &mut said), drain(err, &mut complained)) };
-    tokio::pin!(reading);
-    let mut read = false;
-    let status = loop {
-        tokio::select! {
-            biased;
-            status = group.child.wait() => break status,
-            _ = &mut reading, if !read => read = true,
+    let leader = child.id().and_then(|pid| see(pid as i32)).map(|seen| seen.id);
+    let mut group = Group { child, leader };
+    let (mut said, mut complained) = (Vec::new(), Vec::new());
+    let status = {
+        let reading = async { tokio::join!(drain(out, &mut said), drain(err, &mut complained)) };
+        tokio::pin!(reading);
+        let mut read = false;
+        let status = loop {
+            tokio::select! {
+                biased;
+                status = group.child.wait() => break status,
+                _ = &mut reading, if !read => read = true,
+            }
+        };
+        if !read {
+            let _ = tokio::time::timeout(LINGER, reading).await;
         }
+        status
     };
-    if !read {
-        let _ = tokio::time::timeout(LINGER, reading).await;
-    }
     let status = status.map_err(|cause| Failure::of_io(&words[0], &cause))?;
     if status.success() {
         return Ok(());

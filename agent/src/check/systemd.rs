@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use zbus::zvariant::OwnedValue;
-use zbus::Connection;
+use zbus::{Connection, OwnedVariant};
 
 use super::verdict::Failure;
 
@@ -66,7 +65,7 @@ async fn property(
     path: &str,
     interface: &str,
     name: &str,
-) -> zbus::Result<OwnedValue> {
+) -> zbus::Result<OwnedVariant> {
     let interface = format!("{SERVICE}.{interface}");
     let reply = connection
         .call_method(Some(SERVICE), path, Some("org.freedesktop.DBus.Properties"), "Get", &(interface, name))
