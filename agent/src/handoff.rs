@@ -15,9 +15,11 @@ use fettle_shared::subjects::Stored;
 use tokio::sync::{oneshot, watch};
 
 mod components;
+mod orders;
 
 pub use crate::sample::{Figure, Figures};
 pub use components::*;
+pub use orders::CollectorHeard;
 
 /// Commands that may wait for the spool's thread.
 const COMMANDS: usize = 512;

@@ -2,6 +2,7 @@
 //! publishes over NATS. `pipeline.rs` calls the rooms in order; `handoff.rs` names what passes
 //! between them.
 
+pub mod act;
 pub mod check;
 pub mod config;
 pub mod discover;

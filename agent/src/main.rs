@@ -7,9 +7,10 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fettle_agent::config::{Host, Overrides, Settings};
 use fettle_agent::sample_once::{render_json, render_table, sample_once};
-use fettle_agent::{pipeline, spool, telemetry};
+use fettle_agent::{act, pipeline, spool, telemetry};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
+mod actions_view;
 mod components;
 mod spool_view;
 
@@ -53,6 +54,24 @@ enum Command {
         #[command(subcommand)]
         what: SpoolCommand,
     },
+    /// List what was done, refused and is waiting to be reported; the agent may be running.
+    Actions(ActionsOptions),
+}
+
+#[derive(Debug, Args)]
+struct ActionsOptions {
+    /// Directory of the agent's state [default: what the configuration says].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only receipts the collector does not have.
+    #[arg(long)]
+    waiting: bool,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +148,7 @@ fn main() -> ExitCode {
         Some(Command::Sample(options)) => sample(options),
         Some(Command::Components(options)) => components::show(&options),
         Some(Command::Spool { what }) => look(&what),
+        Some(Command::Actions(options)) => actions(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -225,6 +245,14 @@ fn look(what: &SpoolCommand) -> anyhow::Result<()> {
         }
         SpoolCommand::List(options) => spool_view::list(dir, options.json, print),
     }
+}
+
+fn actions(options: &ActionsOptions) -> anyhow::Result<()> {
+    let settings = Settings::load(options.config.as_deref(), &Overrides::default(), &this_host())?;
+    let state_dir = options.state.as_deref().unwrap_or(&settings.act.state_dir);
+    let mut entries = act::list(&state_dir.join(act::DIRECTORY))?;
+    entries.retain(|entry| !options.waiting || entry.is_waiting());
+    print(&actions_view::render(&entries, options.json)?)
 }
 
 /// Prints to standard output; a reader that has enough (`| head`) is no error.

@@ -2,6 +2,8 @@
 //! and the collector's word lets them go. Starts them, waits, and stops them in the same order, so
 //! that the last frame is kept and, if anybody listens, sent.
 
+mod acting;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::FrameBuilder;
 use tokio::sync::{oneshot, watch};
 
+use self::acting::{Acting, Components};
 use crate::check;
 use crate::config::{ActSettings, Settings};
 use crate::handoff::{ActionCounts, ComponentView, Figures, FrameQueue, ReadRequest, SpoolHandle};
@@ -87,14 +90,19 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         figures.clone(),
     )
     .await?;
+    let components = components(&settings.act)?;
+    let view = ComponentView::new(components.states.clone(), components.counts.clone());
+    sampler.show_components(view, catalogue());
+    let state_dir = &settings.act.state_dir;
+    let acting = Acting::start(&settings.agent, state_dir, components, publisher.client(), publisher.heard());
     if let Some(listener) = listener {
         tracing::info!(address = %listener.address(), "metrics are served");
         let (agent, figures, times) = (settings.agent.clone(), figures.clone(), publisher.ack_times());
         tokio::spawn(listener.serve(move || exposition(&agent, &figures, &times)));
     }
-    sampler.show_components(components(&settings.act)?, catalogue());
     let scanning = Scanning::start(sampler, identity, figures, frames)?;
     let ended = drive(publisher, scanning, &handle, stop).await;
+    acting.stop().await;
     spool_thread.close();
     tracing::info!("stopped");
     ended
@@ -102,12 +110,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
 
 /// Starts what looks after the components that the host's file declares; without a file that is nothing,
 /// until there is one.
-fn components(settings: &ActSettings) -> Result<ComponentView, PipelineError> {
+fn components(settings: &ActSettings) -> Result<Components, PipelineError> {
     let file = host_file::follow(settings.file.clone())?;
-    let actions = ActionCounts::default();
-    let (_supervisor, supervised) = supervise::start(&settings.state_dir, file.clone())?;
-    let states = check::start(file, supervised);
-    Ok(ComponentView::new(states, actions))
+    let (supervisor, supervised) = supervise::start(&settings.state_dir, file.clone())?;
+    let states = check::start(file.clone(), supervised);
+    Ok(Components { file, states, supervisor, counts: ActionCounts::default() })
 }
 
 fn log_recovery(settings: &Settings, recovery: &Recovery, spool: &Spool) {

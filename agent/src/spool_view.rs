@@ -56,7 +56,7 @@ fn line(frame: &ListedFrame, json: bool) -> anyhow::Result<String> {
 }
 
 /// `2026-11-22T01:02:03.456Z`. The civil date from the day number is Howard Hinnant's `civil_from_days`.
-fn show_time(micros: i64) -> String {
+pub(crate) fn show_time(micros: i64) -> String {
     let (days, within) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

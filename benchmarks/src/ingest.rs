@@ -137,9 +137,14 @@ pub(crate) struct Path {
 impl Path {
     /// Starts all of them.
     pub(crate) async fn start(stack: &Stack) -> anyhow::Result<Self> {
+        Self::configured(stack, "").await
+    }
+
+    /// The same with lines of the collector's configuration.
+    pub(crate) async fn configured(stack: &Stack, configuration: &str) -> anyhow::Result<Self> {
         let nats = stack.nats().await?;
         let (clickhouse, sql) = stack.clickhouse().await?;
-        let collector = stack.collector(&nats, &clickhouse).await?;
+        let collector = stack.configured_collector(&nats, &clickhouse, configuration).await?;
         Ok(Self { nats, clickhouse, collector, sql })
     }
 

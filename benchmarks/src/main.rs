@@ -4,7 +4,9 @@
 mod agent;
 mod child;
 mod compare;
+mod delay;
 mod disk;
+mod failure;
 mod floor;
 mod http;
 mod ingest;
@@ -74,6 +76,14 @@ enum Command {
     },
     /// How soon a sample can be queried.
     Lag(Settings),
+    /// How soon a fault is an anomaly that can be asked for.
+    Delay {
+        #[command(flatten)]
+        settings: Settings,
+        /// How many faults.
+        #[arg(long, default_value_t = 22)]
+        faults: usize,
+    },
     /// Everything killed with -9, again and again.
     Crash {
         #[command(flatten)]
@@ -87,6 +97,11 @@ enum Command {
     },
     /// Parts away, quotas reached, disks full and failing.
     Away(Settings),
+    /// Real faults, foretold by models that never saw their kind.
+    Failure(Settings),
+    /// Uses something up until it fails (used by `failure`).
+    #[command(hide = true)]
+    Victim(failure::victim::Life),
     /// Reads files at their paces and prints what that took (used by `agent`).
     #[command(hide = true)]
     Floor {
@@ -144,6 +159,7 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Part { parent, command } => child::become_part(parent, &command),
         Command::Floor { plan, seconds } => agent::floor(&plan, seconds),
+        Command::Victim(life) => std::process::exit(i32::from(failure::victim::live(&life)?)),
         command => runtime.block_on(measure(command)),
     }
 }
@@ -159,8 +175,10 @@ async fn measure(command: Command) -> anyhow::Result<()> {
         }
         Command::Soak { replay, agents } => soak::soak(&replay.settings, &replay.recording(), agents).await,
         Command::Lag(settings) => lag::lag(&settings).await,
+        Command::Delay { settings, faults } => delay::delay(&settings, faults).await,
         Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,
         Command::Away(settings) => suites::away(&settings).await,
-        Command::Floor { .. } | Command::Part { .. } => Ok(()),
+        Command::Failure(settings) => failure::failure(&settings).await,
+        Command::Floor { .. } | Command::Part { .. } | Command::Victim(_) => Ok(()),
     }
 }

@@ -109,15 +109,24 @@ impl Stack {
         Ok((Part { child, address }, Sql::new(address, password)))
     }
 
-    /// The collector between them.
-    pub(crate) async fn collector(&self, nats: &Part, clickhouse: &Part) -> anyhow::Result<Part> {
+    /// The collector between them, with these lines of configuration.
+    pub(crate) async fn configured_collector(
+        &self,
+        nats: &Part,
+        clickhouse: &Part,
+        configuration: &str,
+    ) -> anyhow::Result<Part> {
         let program = own("fettle-collector")?;
         let address = free_address()?;
+        let file = self.at("collector.toml");
+        std::fs::write(&file, configuration)?;
         let mut child = Start {
             name: "collector",
             program: &program,
             arguments: words([
                 &"run",
+                &"--config",
+                &file,
                 &"--nats",
                 &format!("nats://{}", nats.address),
                 &"--clickhouse-url",
@@ -141,6 +150,12 @@ impl Stack {
 
     /// An agent that samples this host, within this CPU budget.
     pub(crate) async fn agent(&self, nats: &Part, budget: Budget) -> anyhow::Result<Part> {
+        let lifted = "[sample]\ncpu_budget = \"100%\"\n";
+        self.agent_with(nats, (budget == Budget::Lifted).then_some(lifted)).await
+    }
+
+    /// An agent with this configuration file.
+    pub(crate) async fn agent_with(&self, nats: &Part, config: Option<&str>) -> anyhow::Result<Part> {
         let program = own("fettle-agent")?;
         let address = free_address()?;
         let mut arguments = words([
@@ -154,9 +169,9 @@ impl Stack {
             &"--metrics",
             &address.to_string(),
         ]);
-        if budget == Budget::Lifted {
+        if let Some(text) = config {
             let config = self.at("agent").join("agent.toml");
-            std::fs::write(&config, "[sample]\ncpu_budget = \"100%\"\n")?;
+            std::fs::write(&config, text)?;
             arguments.extend(words([&"--config", &config]));
         }
         let mut child = Start {

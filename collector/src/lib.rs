@@ -8,6 +8,7 @@ pub mod footprint;
 pub mod handoff;
 pub mod health;
 pub mod ingest;
+pub mod orders;
 pub mod own;
 pub mod pipeline;
 pub mod service;

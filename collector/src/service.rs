@@ -6,22 +6,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fettle_analysis::live::Plan;
 use fettle_shared::catalogue::catalogue;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, OperationsState, Token};
 use crate::config::Settings;
+use crate::handoff::OperationsHandle;
 use crate::health::Health;
 use crate::ingest::{self, IngestError};
+use crate::orders::{OrdersError, SigningKey};
 use crate::own;
+use crate::pipeline::operate::{self, Start};
 use crate::pipeline::{self, Context};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 
 /// How often NATS and ClickHouse are asked how they are.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// Judged seconds that wait for the rules.
+const JUDGED: usize = 1024;
+/// How long a stop waits for operations.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the collector could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +59,9 @@ pub enum ServiceError {
     /// ClickHouse refused for good.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    Orders(#[from] OrdersError),
 }
 
 /// Runs until `stop` is set.
@@ -69,20 +80,27 @@ pub async fn run(
         .await
         .map_err(|e| ServiceError::Listen { address: settings.http, cause: e.to_string() })?;
     tracing::info!(address = %settings.http, "HTTP listens");
-    let app = api::router(ApiState { health: health.clone(), telemetry: telemetry.clone() });
+    let store = Store::connect(settings.store.clone(), catalogue())?;
+    let findings = Arc::new(store.clone());
+    let (operations, questions) = OperationsHandle::new();
+    let token = Token::new(&token(settings.state_dir.as_deref())?);
+    let app = api::router(
+        ApiState { health: health.clone(), telemetry: telemetry.clone(), findings },
+        OperationsState { operations, token },
+    );
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         if let Err(error) = axum::serve(listener, app).await {
             tracing::error!(%error, "HTTP stopped");
         }
     });
-    let store = Store::connect(settings.store.clone(), catalogue())?;
     let nats = ingest::connect(&settings.nats, "fettle-collector").await?;
     tasks.spawn(probe(health.clone(), store.clone(), nats.clone()));
     if !prepare(&store, &health, &mut stop).await? {
         return Ok(());
     }
     tasks.spawn(own::report(store.clone(), telemetry.clone(), catalogue()));
+    let (watched, judged) = mpsc::channel(JUDGED);
     let context = Context {
         store,
         nats,
@@ -93,7 +111,21 @@ pub async fn run(
         partitions: settings.partitions,
         recover_timeout: settings.recover_timeout,
         batch_samples: settings.batch_samples,
+        analysis: settings.analysis.map(|live| Arc::new(Plan::new(catalogue(), live))),
+        snapshot_interval: settings.snapshot_interval,
+        watched: settings.operations.is_some().then_some(watched),
+        heard: None,
+        outlook: settings.outlook,
+        outlooks: Arc::new(tokio::sync::watch::Sender::default()),
     };
+    let key =
+        settings.state_dir.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
+    let begun = settings.operations.map(|files| {
+        let start = Start { files, key, questions, judged, directory: settings.state_dir.clone() };
+        operate::start(&context, start, &stop)
+    });
+    let (mut operating, heard) = begun.map_or((JoinSet::new(), None), |(tasks, heard)| (tasks, Some(heard)));
+    let context = Context { heard, ..context };
     let mut lines = JoinSet::new();
     for partition in 0..settings.partitions {
         lines.spawn(pipeline::run(context.clone(), partition, stop.clone()));
@@ -107,6 +139,9 @@ pub async fn run(
             lines.abort_all();
         }
     }
+    // They save what they know; a stop that hangs does not hold up the collector.
+    let _ =
+        tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
     if let Some(error) = failed {
         return Err(ServiceError::Line(error.to_string()));
     }
@@ -170,6 +205,29 @@ fn owner(dir: Option<&Path>) -> Result<String, ServiceError> {
             Ok(fresh)
         }
     }
+}
+
+/// The token that changes over HTTP need: made on the first start, readable by its owner alone. Without a state
+/// directory nobody has it.
+fn token(dir: Option<&Path>) -> Result<String, ServiceError> {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let Some(dir) = dir else { return Ok(String::new()) };
+    let fail = |e: std::io::Error| ServiceError::StateDir { path: dir.into(), cause: e.to_string() };
+    let path = dir.join("api.token");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() == 64 => return Ok(text),
+        Ok(_) => std::fs::remove_file(&path).map_err(fail)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fail(error)),
+    }
+    let mut random = [0; 32];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(fail)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
+    writeln!(file, "{text}").map_err(fail)?;
+    Ok(text)
 }
 
 /// Two collectors on one state directory would own the same partitions: the second is refused.

@@ -58,6 +58,42 @@ counters! {
     windows_selected: "counter", "Windows made from stored rows because they were late or interrupted.";
     /// Consumer re-creations.
     consumer_reopened: "counter", "Times the JetStream consumer had to be made again.";
+    /// Seconds judged.
+    watch_seconds: "counter", "Seconds of hosts that detection judged.";
+    /// CPU time of detection.
+    watch_cpu_us: "counter", "CPU time of detection in microseconds.";
+    /// Seconds skipped.
+    watch_skipped: "counter", "Seconds not judged because detection was behind or had no room.";
+    /// Seconds too old.
+    watch_old: "counter", "Seconds that were too old to be judged live when they came.";
+    /// Seconds that came twice or late.
+    watch_late: "counter", "Seconds that came after a later one of their host was judged.";
+    /// Seconds whose judging failed.
+    watch_failed: "counter", "Seconds whose judging failed by a mistake of the program.";
+    /// Anomalies.
+    anomalies_found: "counter", "Anomalies reported.";
+    /// Anomalies not named.
+    anomalies_unnamed: "counter", "Anomalies beyond the most that are named in a second.";
+    /// Findings lost.
+    findings_dropped: "counter", "Anomalies and health scores dropped because ClickHouse was away too long.";
+    /// Seconds not listened to.
+    watched_dropped: "counter", "Judged seconds that a listener in this process was too slow to take.";
+    /// Snapshots saved.
+    snapshots_saved: "counter", "Snapshots of what detection remembers of a host.";
+    /// Snapshots that failed.
+    snapshots_failed: "counter", "Snapshots that were not saved.";
+    /// Snapshots restored.
+    snapshots_restored: "counter", "Hosts whose learning went on from a snapshot.";
+    /// Snapshots refused.
+    snapshots_refused: "counter", "Snapshots that were damaged, too old, of another version or out of reach.";
+    /// Size of a snapshot.
+    snapshot_bytes: "gauge", "Size of the newest snapshot.";
+    /// Hosts watched.
+    watch_hosts: "gauge", "Hosts that detection watches.";
+    /// Series judged.
+    watch_series: "gauge", "Series that detection judges.";
+    /// Series left out.
+    watch_series_left_out: "gauge", "Series not judged because their host has too many.";
     /// Agents seen.
     agents: "gauge", "Agents whose frames are known.";
     /// Sequence holes.

@@ -7,7 +7,7 @@ use fettle_collector::store::{
     rollup_columns, AgentWindow, Assembler, DirtyWindow, Level, NativeBlock, Piece, Store,
 };
 use fettle_shared::catalogue::{catalogue, EntityType, Metric, ValueType};
-use fettle_shared::frame::{decode, FrameBuilder, FrameMeta, Key, Scratch};
+use fettle_shared::frame::{decode, verify, FrameBuilder, FrameMeta, Key, Scratch};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -86,6 +86,9 @@ fn frames(start_us: i64, seconds: i64, numbers: &mut Numbers) -> Vec<Vec<u8>> {
 async fn ingest(store: &Store, frames: &[Vec<u8>], token: &str) -> BTreeMap<u32, AgentWindow> {
     let mut windows: BTreeMap<u32, AgentWindow> = BTreeMap::new();
     let mut assembler = Assembler::new(catalogue());
+    // Some seconds are kept for detection, older ones are absorbed by their windows at once.
+    let first = verify(&frames[0]).unwrap().first_us / 1_000_000;
+    assembler.keep_from(first as u32 + 25);
     for (at, batch) in frames.chunks(7).enumerate() {
         let mut scratch = Scratch::default();
         for bytes in batch {
@@ -96,8 +99,12 @@ async fn ingest(store: &Store, frames: &[Vec<u8>], token: &str) -> BTreeMap<u32,
         for Piece { table, body, .. } in &done.pieces {
             store.insert_block(table, body, &format!("{token}:{table}:{at}")).await.unwrap();
         }
-        for ((_, window), partial) in done.windows {
-            windows.entry(window).or_default().absorb(partial, catalogue());
+        for ((_, window), partial) in &done.reductions.windows {
+            windows.entry(*window).or_default().absorb(partial, catalogue());
+        }
+        for one in &done.reductions.seconds {
+            let window = Level::TenSeconds.window_of(one.second);
+            windows.entry(window).or_default().absorb(&one.window, catalogue());
         }
         done.pieces.into_iter().for_each(|piece| assembler.recycle(piece));
     }

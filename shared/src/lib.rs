@@ -5,4 +5,6 @@ pub mod catalogue;
 pub mod command;
 pub mod error_kind;
 pub mod frame;
+pub mod inventory;
+pub mod signing;
 pub mod subjects;

@@ -55,6 +55,26 @@ pub const QUARANTINE_SHAPE: StreamShape = StreamShape {
     replicas: 1,
 };
 
+/// Stream of the snapshots of what detection remembers.
+pub const STATE_STREAM: &str = "FETTLE_STATE";
+/// Subjects of the stream of snapshots.
+pub const STATE_SUBJECTS: &str = "fettle.state.>";
+
+/// The stream of snapshots: the newest message of each subject, the oldest go when there are too many bytes.
+pub const STATE_SHAPE: StreamShape = StreamShape {
+    name: STATE_STREAM,
+    subjects: STATE_SUBJECTS,
+    work_queue: false,
+    max_bytes: 1 << 30,
+    max_message_bytes: 1 << 20,
+    replicas: 1,
+};
+
+/// Subject of one part of a snapshot of a host: `head` or the number of a chunk.
+pub fn state_subject(host: &str, slot: u8, part: &str) -> String {
+    format!("fettle.state.{host}.{slot}.{part}")
+}
+
 /// Whether `name` can be an agent's name: 1 to 64 of `A-Z a-z 0-9 _ -`, hence a subject token.
 pub fn is_agent_name(name: &str) -> bool {
     (1..=AGENT_NAME_MAX).contains(&name.len())
@@ -121,6 +141,14 @@ pub fn orders_subject(agent: &str) -> String {
 pub fn receipts_subject(agent: &str) -> String {
     format!("fettle.receipts.{agent}")
 }
+
+/// Subject on which an agent tells what its host's own file declares.
+pub fn inventory_subject(agent: &str) -> String {
+    format!("fettle.inventory.{agent}")
+}
+
+/// Filter of all inventories.
+pub const INVENTORY_FILTER: &str = "fettle.inventory.>";
 
 /// Filter of all receipts.
 pub const RECEIPTS_FILTER: &str = "fettle.receipts.>";

@@ -5,10 +5,12 @@
 
 pub mod binaries;
 pub mod faults;
+pub mod mended;
 pub mod plan;
 pub mod process;
 pub mod producer;
 pub mod proof;
+pub mod sink;
 pub mod sql;
 pub mod stack;
 pub mod wait;

@@ -101,6 +101,11 @@ impl Stack {
         self.path("logs")
     }
 
+    /// URL of the collector's HTTP interface.
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
+    }
+
     /// URL of NATS.
     pub fn nats_url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.nats_port)

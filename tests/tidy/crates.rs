@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::tree::Complaints;
 
 /// A crate, and what must not come into its binary by any way.
-const NEVER: [(&str, &[&str]); 6] = [
+const NEVER: [(&str, &[&str]); 7] = [
     ("fettle-shared", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
     (
         "fettle-agent",
-        &["clickhouse", "axum", "libloading", "reqwest", "polars", "fettle-collector", "fettle-engine"],
+        &["clickhouse", "axum", "libloading", "reqwest", "polars-core", "fettle-collector", "fettle-engine"],
     ),
     ("fettle-engine", &["async-nats", "fettle-shared"]),
+    ("fettle-collector", &["polars-core", "polars-io", "fettle-history"]),
     ("fettle-analysis", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
     ("fettle-alert", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),
     ("fettle-decide", &["tokio", "async-nats", "clickhouse", "axum", "reqwest", "hyper"]),

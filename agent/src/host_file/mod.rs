@@ -3,6 +3,7 @@
 //! file is read is in this directory, who acts by it are the rooms `check`, `supervise` and `act`.
 
 mod load;
+mod offers;
 mod paths;
 mod permits;
 mod raw;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use load::HostFileError;
+pub use offers::inventory;
 pub use watch::follow;
 
 /// All of it.

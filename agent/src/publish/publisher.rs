@@ -18,7 +18,7 @@ use super::flow::{Flow, Work};
 use super::link::{self, LinkEvent};
 use super::stream::{self, StreamSeen};
 use super::{NatsSettings, PublishError};
-use crate::handoff::{Batch, Figures, Outgoing, ReadRequest, SpoolHandle, SpoolView};
+use crate::handoff::{Batch, CollectorHeard, Figures, Outgoing, ReadRequest, SpoolHandle, SpoolView};
 
 /// How many acknowledged frames the spool need not be told of.
 const TELL_EVERY: u64 = 64;
@@ -74,6 +74,7 @@ pub struct Publisher {
     told: u64,
     summed_up: Instant,
     complained: Option<Instant>,
+    heard: CollectorHeard,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -137,12 +138,23 @@ impl Publisher {
             ensuring: None,
             created: None,
             complained: None,
+            heard: CollectorHeard::new(now),
         })
     }
 
     /// The times to acknowledgement, to be shown elsewhere.
     pub fn ack_times(&self) -> AckTimes {
         self.times.clone()
+    }
+
+    /// The connection, for whoever else speaks over it.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// When the collector was last heard of.
+    pub fn heard(&self) -> CollectorHeard {
+        self.heard.clone()
     }
 
     /// Publishes until `stop` turns true, then sends what is left for at most `patience`.
@@ -226,6 +238,7 @@ impl Publisher {
             Wake::Stored(Some(message)) => {
                 if let Some(stored) = Stored::from_bytes(&message.payload) {
                     self.flow.hear();
+                    self.heard.note(now);
                     self.spool.confirm(stored);
                 }
             }

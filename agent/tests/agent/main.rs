@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A panic is how a test reports.
 
+mod acting;
 mod collector;
 mod crash;
 mod frames;

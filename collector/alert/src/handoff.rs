@@ -100,6 +100,8 @@ pub enum NotificationKind {
     Reminder,
     /// What storm protection held back.
     Digest,
+    /// Somebody has taken it: an escalation stops, PagerDuty shows it as acknowledged.
+    Acknowledged,
 }
 
 /// One alert as a notification tells of it.
@@ -150,7 +152,7 @@ pub struct Notification {
     pub alerts_total: usize,
     /// Of a digest: how many notifications were held back, and what about (at most 100 lines).
     pub held_back: usize,
-    /// See `held_back`.
+    /// See `held_back`. Of a firing notification in a storm: the alerts past the 50th by name, several a line.
     pub held_back_list: Vec<String>,
     /// The incident it belongs to, and its probable cause in words.
     pub incident: Option<String>,

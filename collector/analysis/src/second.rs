@@ -1,6 +1,7 @@
 //! One second of one host: what everything after decoding works on. Counters are rates here, floats are
 //! scaled; nothing later looks at raw samples.
 
+use fettle_shared::frame::Reduction;
 use serde::{Deserialize, Serialize};
 
 /// One value of an entity's key.
@@ -83,4 +84,49 @@ impl HostSecond {
         let at = self.families.binary_search_by_key(&position, |family| family.family).ok()?;
         Some(&self.families[at])
     }
+}
+
+/// One metric of one entity in one second, as the wire had it: integers, counters as they stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawCell {
+    /// Smallest, largest, sum and last of the second's samples.
+    pub reduction: Reduction,
+    /// Samples; 0: there are none.
+    pub count: u32,
+}
+
+impl RawCell {
+    /// No sample.
+    pub const NONE: Self = Self { reduction: Reduction { min: 0, max: 0, sum: 0, last: 0 }, count: 0 };
+}
+
+/// One entity of a [`RawFamily`].
+#[derive(Debug, Clone, Copy)]
+pub struct RawEntity<'a> {
+    /// Values of the family's key columns.
+    pub key: &'a [KeyValue],
+    /// Time of its last sample in the second, microseconds since 1970.
+    pub last_us: i64,
+    /// One per metric of the family, in the catalogue's order.
+    pub cells: &'a [RawCell],
+}
+
+/// One family of a [`RawSecond`].
+#[derive(Debug, Clone)]
+pub struct RawFamily<'a> {
+    /// Position of the family in the catalogue.
+    pub family: usize,
+    /// Its entities, ordered by key.
+    pub entities: Vec<RawEntity<'a>>,
+}
+
+/// One host in one second before counters are rates: what [`crate::rates::Rates`] takes.
+#[derive(Debug, Clone)]
+pub struct RawSecond<'a> {
+    /// Agent's name.
+    pub host: &'a str,
+    /// Start of the second, seconds since 1970.
+    pub second: u32,
+    /// Families that were sampled, by rising position.
+    pub families: Vec<RawFamily<'a>>,
 }

@@ -46,7 +46,7 @@ fn components(count: usize, seed: u64, informative: bool) -> History {
 }
 
 fn settings() -> Settings {
-    Settings { horizon: 20, cap: 80, seed: 3 }
+    Settings { horizon: 20, cap: 80, seed: 3, aged: true }
 }
 
 #[test]
@@ -194,8 +194,29 @@ fn the_registry_keeps_the_last_good_model() {
     assert!(registry.roll_back());
     assert_eq!(registry.active().unwrap().number, 1);
     assert!(!registry.roll_back(), "the only version stays");
+    let again = Registry::of(registry.versions().to_vec(), 2);
+    assert_eq!(again, registry, "made again from its versions it is the same");
     assert!(
         matches!(registry.offer(good, 5, &held_out), Verdict::Promoted(3, _)),
         "numbers are never used twice"
     );
+}
+
+#[test]
+fn age_says_nothing_where_it_must_not() {
+    let history = components(12, 1, true);
+    let model = train(&history, Settings { aged: false, ..settings() }).unwrap();
+    let (mut young, mut old) = (model.start(), model.start());
+    let row = history.units[0].rows[0].clone();
+    for _ in 0..2000 {
+        model.predict(&mut old, &row);
+    }
+    // The network needs a while to settle; then only age could tell them apart.
+    for _ in 0..400 {
+        model.predict(&mut young, &row);
+    }
+    let (one, two) = (model.predict(&mut young, &row), model.predict(&mut old, &row));
+    assert!((one.left - two.left).abs() < 1e-6, "{one:?} {two:?}");
+    let again: Model = serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();
+    assert_eq!(again.settings, model.settings);
 }

@@ -7,6 +7,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::operations::arguments::{
+    AlertsArguments, AuditArguments, LookArguments, PlansArguments, SilencesArguments, WordArguments,
+};
+use crate::incidents::arguments::IncidentsArguments;
+use crate::replay::arguments::ReplayArguments;
+
 /// Keeps a fleet of Linux hosts in good order: samples, stores, answers in SQL.
 #[derive(Debug, Parser)]
 #[command(
@@ -18,6 +24,8 @@ use clap::{Args, Parser, Subcommand};
         fettle sql                                  ask many things\n  \
         fettle metrics list --family process        what is measured\n  \
         fettle eval nab --data eval/nab --out out   how good the detectors are\n  \
+        fettle rules check my-rules                 are my rules sound?\n  \
+        fettle replay --from -2h                    what the detectors find in history\n  \
         fettle doctor                               what this machine lacks"
 )]
 pub(crate) struct Arguments {
@@ -38,6 +46,28 @@ pub(crate) enum Command {
     Metrics(MetricsArguments),
     /// Run the detectors and forecasters over labelled data, for its scorers.
     Eval(EvalArguments),
+    /// What is wrong, why people were told or not, and who takes care of it.
+    Alerts(AlertsArguments),
+    /// Tell nobody about some alerts for a while.
+    Silences(SilencesArguments),
+    /// The services that hosts declare, and how they are.
+    Components(LookArguments),
+    /// What is done to mend things: list, approve, deny, cancel, roll back.
+    Plans(PlansArguments),
+    /// Do nothing to any host until `fettle unfreeze`.
+    Freeze(WordArguments),
+    /// Go on after `fettle freeze`.
+    Unfreeze(WordArguments),
+    /// How operations are: freezes, channels, breakers, the public key, the audit's head.
+    Status(LookArguments),
+    /// The audit: what was wanted and what became of it.
+    Audit(AuditArguments),
+    /// Check, list and try the rules that say what is wrong.
+    Rules(crate::rules::RulesArguments),
+    /// Run the live detectors over stored history, and say what they would have found.
+    Replay(ReplayArguments),
+    /// Mark what went wrong, for `fettle replay` to compare with.
+    Incidents(IncidentsArguments),
     /// Check what Fettle needs from this machine, and say how to fix what is missing.
     Doctor(DoctorArguments),
     /// Run a program that dies with its parent (used by `fettle up`).

@@ -7,10 +7,16 @@ mod clickhouse;
 mod doctor;
 mod eval;
 mod http;
+mod incidents;
 mod locate;
 mod metrics;
+mod moment;
+mod operations;
 mod output;
 mod ports;
+mod progress;
+mod replay;
+mod rules;
 mod sql;
 mod up;
 
@@ -44,7 +50,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Metrics(arguments) => match arguments.command {
             MetricsCommand::List(arguments) => metrics::list(&arguments)?,
         },
+        Command::Alerts(arguments) => operations::alerts(&arguments)?,
+        Command::Silences(arguments) => operations::silences(&arguments)?,
+        Command::Components(arguments) => operations::look(&arguments, "components")?,
+        Command::Plans(arguments) => operations::plans(&arguments)?,
+        Command::Freeze(arguments) => operations::freeze(&arguments, true)?,
+        Command::Unfreeze(arguments) => operations::freeze(&arguments, false)?,
+        Command::Status(arguments) => operations::look(&arguments, "operations")?,
+        Command::Audit(arguments) => operations::audit(&arguments)?,
         Command::Eval(arguments) => eval::run(&arguments.command)?,
+        Command::Rules(arguments) => return Ok(rules::run(&arguments.command)?),
+        Command::Replay(arguments) => replay::run(&arguments)?,
+        Command::Incidents(arguments) => incidents::run(&arguments.command)?,
         Command::Doctor(arguments) => return Ok(doctor::run(&arguments)?),
         Command::Part(arguments) => up::become_part(&arguments)?,
     }

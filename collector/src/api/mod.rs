@@ -1,6 +1,10 @@
 //! The HTTP interface: health for machines and people, and the collector's own metrics. It reads
 //! what other rooms publish and never reaches into them.
 
+mod findings;
+mod operations;
+mod token;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,6 +13,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 
+pub use operations::OperationsState;
+pub use token::Token;
+
+use crate::handoff::ReadFindings;
 use crate::health::Health;
 use crate::telemetry::Telemetry;
 
@@ -19,11 +27,18 @@ pub struct ApiState {
     pub health: Arc<Health>,
     /// Counters and histograms.
     pub telemetry: Arc<Telemetry>,
+    /// What detection found.
+    pub findings: Arc<dyn ReadFindings>,
 }
 
 /// All routes.
-pub fn router(state: ApiState) -> Router {
-    Router::new().route("/api/v3/health", get(health)).route("/metrics", get(metrics)).with_state(state)
+pub fn router(state: ApiState, operations: OperationsState) -> Router {
+    Router::new()
+        .route("/api/v3/health", get(health))
+        .route("/metrics", get(metrics))
+        .merge(findings::routes())
+        .with_state(state)
+        .nest("/api/v3", operations::router(operations))
 }
 
 /// 200 when every part is ready, 503 before; the body names each part, its state and why.

@@ -68,7 +68,7 @@ pub async fn ensure_streams(context: &jetstream::Context) -> Result<(), IngestEr
     Ok(())
 }
 
-fn stream_config(shape: &StreamShape) -> stream::Config {
+pub(super) fn stream_config(shape: &StreamShape) -> stream::Config {
     stream::Config {
         name: shape.name.to_owned(),
         subjects: vec![shape.subjects.to_owned()],

@@ -5,11 +5,13 @@ mod admission;
 mod connect;
 mod lease;
 mod source;
+mod state;
 
 pub use admission::{Admission, Verdict};
 pub use connect::{connect, ensure_streams, NatsSettings};
 pub use lease::{Lease, LeaseView, LEASE_TIME};
 pub use source::{Arrival, Event, Receipt, Source};
+pub use state::{Loaded, StateStore};
 
 /// What can go wrong between NATS and the collector.
 #[derive(Debug, thiserror::Error)]

@@ -22,9 +22,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::gather::Batch;
-use super::{PipelineError, Writer};
+use super::{watch, PipelineError, Writer};
 use crate::handoff::{FrameEntry, Intent, LedgerRow, LedgerStatus, Piece};
-use crate::store::{Assembled, Assembler, PartialWindows, StoreError};
+use crate::store::{Assembled, Assembler, Reductions, StoreError};
 use crate::telemetry::Telemetry;
 
 /// Inserts that run at the same time, and how many bytes they may be together unless one alone is
@@ -46,7 +46,7 @@ pub(super) struct Sealed {
 pub(super) struct Committed {
     pub number: u64,
     pub ledger: Vec<LedgerRow>,
-    pub windows: PartialWindows,
+    pub reductions: Reductions,
     pub batch: Batch,
     /// Frames of the batch that no program could read, by position, and why.
     pub refused: Vec<(usize, &'static str)>,
@@ -125,14 +125,17 @@ impl Committer {
         let ledger = ledger_of(&intent, &refused, batch.take_ledger());
         write_ledger(&context, &intent, &ledger, begun).await?;
         note(&context, &intent, &assembled);
-        let mut windows = assembled.windows;
-        windows.values_mut().for_each(|window| window.batch = intent.number);
-        Ok(Committed { number: intent.number, ledger, windows, batch, refused })
+        let mut reductions = assembled.reductions;
+        reductions.windows.values_mut().for_each(|window| window.batch = intent.number);
+        Ok(Committed { number: intent.number, ledger, reductions, batch, refused })
     }
 
     /// Decodes the frames and inserts their rows.
     async fn write_rows(&mut self, intent: &Intent, batch: &Batch) -> Result<Written, PipelineError> {
         self.given.clear();
+        let feed = self.context.feed.as_ref();
+        let now_s = (now_us() / 1_000_000) as u32;
+        self.assembler.keep_from(feed.map_or(u32::MAX, |_| now_s.saturating_sub(watch::OLDEST_S)));
         let mut refused = Vec::new();
         for (at, arrival) in batch.arrivals().iter().enumerate() {
             // Frames may take long to decode, and the lease must be kept meanwhile.
@@ -148,6 +151,13 @@ impl Committer {
             }
         }
         let mut assembled = self.assembler.finish();
+        // Before the last inserts are done: a batch that is begun again gives seconds that are known then.
+        if let Some(feed) = &self.context.feed {
+            let counters = &self.context.telemetry.counters;
+            Telemetry::add(&counters.watch_old, assembled.reductions.old);
+            Telemetry::add(&counters.watch_skipped, assembled.reductions.crowded);
+            feed.offer(&self.context, &assembled.reductions.seconds);
+        }
         for piece in std::mem::take(&mut assembled.pieces) {
             self.insert(intent, piece).await?;
         }

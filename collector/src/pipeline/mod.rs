@@ -4,26 +4,32 @@
 //! One task gathers frames as they came while another decodes and commits the batch before, so at most
 //! two batches are in hand; when ClickHouse is slow or away, gathering stops and messages stay in
 //! JetStream.
-//! Roll-ups are made by a third task from what has been committed.
+//! Roll-ups are made by a third task from what has been committed, and a thread beside the line judges
+//! every second of every host.
 
 mod commit;
 mod gather;
+pub mod operate;
+pub mod outlook;
 mod recover;
 mod rollup;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fettle_analysis::live::Plan;
 use fettle_shared::catalogue::Catalogue;
 use fettle_shared::subjects::Stored;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
 
+use crate::handoff::Watched;
 use crate::health::Health;
 use crate::ingest::{Admission, Event, IngestError, Lease, LeaseView, Source, LEASE_TIME};
-use crate::store::{Agents, PartialWindows, Store, StoreError};
+use crate::store::{Agents, Reductions, Store, StoreError};
 use crate::telemetry::Telemetry;
 
 use commit::{Committed, Sealed};
@@ -61,6 +67,18 @@ pub struct Context {
     pub recover_timeout: Duration,
     /// Batches are closed early at this many samples, which bounds memory.
     pub batch_samples: u64,
+    /// How hosts are watched; none: they are not.
+    pub analysis: Option<Arc<Plan>>,
+    /// How often a snapshot of a host's detection is saved.
+    pub snapshot_interval: Duration,
+    /// Who listens to judged seconds in this process; a listener that is too slow misses some.
+    pub watched: Option<mpsc::Sender<Watched>>,
+    /// Who listens to forecasts and predictions, and to which partitions are lost.
+    pub heard: Option<mpsc::Sender<operate::Heard>>,
+    /// How often is looked ahead.
+    pub outlook: outlook::OutlookSettings,
+    /// Where what is to be expected is told.
+    pub outlooks: Arc<outlook::Board>,
 }
 
 /// Why a partition's line ended.
@@ -81,9 +99,16 @@ pub enum PipelineError {
 }
 
 /// Runs one partition until `stop` is set; begins again from what ClickHouse knows after a failure.
-pub async fn run(context: Context, partition: u16, mut stop: watch::Receiver<bool>) {
+pub async fn run(context: Context, partition: u16, mut stop: signal::Receiver<bool>) {
     while !*stop.borrow() {
-        match own(&context, partition, stop.clone()).await {
+        let ended = own(&context, partition, stop.clone()).await;
+        if let Some(heard) = &context.heard {
+            // A stop is no loss: the rules' state is saved with the hosts in it.
+            if ended.is_err() {
+                let _ = heard.send(operate::Heard::Lost(partition)).await;
+            }
+        }
+        match ended {
             Ok(()) => return,
             Err(error) => {
                 tracing::error!(%error, partition, "the partition starts again");
@@ -105,7 +130,7 @@ fn part(partition: u16) -> String {
 async fn own(
     context: &Context,
     partition: u16,
-    mut stop: watch::Receiver<bool>,
+    mut stop: signal::Receiver<bool>,
 ) -> Result<(), PipelineError> {
     let before = context.store.last_intent(partition).await?;
     let recent = commit::now_us() - LEASE_TIME.as_micros() as i64;
@@ -115,7 +140,8 @@ async fn own(
         lease = Lease::acquire(context.nats.clone(), partition, &context.owner, quiet) => lease?,
         _ = stop.changed() => return Ok(()),
     };
-    let context = &Arc::new(Writer { context: context.clone(), partition, lease: lease.view() });
+    let feed = watch::Feed::start(context, partition, lease.view());
+    let context = &Arc::new(Writer { context: context.clone(), partition, lease: lease.view(), feed });
     let mut source = Source::new(context.nats.clone(), partition);
     // Read again under the lease: only now can nobody else write another.
     let last = context.store.last_intent(partition).await?;
@@ -134,6 +160,8 @@ async fn own(
     }
     let admission = admission(context, partition).await?;
     let rollup = rollup::start(Arc::clone(context), partition, stop.clone()).await?;
+    // Ends with the line.
+    let _outlook = outlook::start(context, partition);
     let mut line = Line {
         context: Arc::clone(context),
         partition,
@@ -152,7 +180,11 @@ async fn own(
         line.take(arrival).await;
     }
     context.health.set(&part(partition), true, "taking frames");
-    line.run(stop).await
+    let outcome = line.run(stop).await;
+    if let (Ok(()), Some(feed)) = (&outcome, &context.feed) {
+        feed.finish().await;
+    }
+    outcome
 }
 
 /// What the ledger holds of a partition's agents.
@@ -200,6 +232,8 @@ struct Writer {
     context: Context,
     partition: u16,
     lease: LeaseView,
+    /// Where seconds go to be judged.
+    feed: Option<watch::Feed>,
 }
 
 impl std::ops::Deref for Writer {
@@ -241,7 +275,7 @@ struct Line {
 }
 
 impl Line {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
+    async fn run(mut self, mut stop: signal::Receiver<bool>) -> Result<(), PipelineError> {
         let (to_commit, commits) = mpsc::channel::<Sealed>(1);
         let (done, mut committed) = mpsc::channel::<Result<Committed, PipelineError>>(1);
         let committer = tokio::spawn(commit::run(Arc::clone(&self.context), commits, done));
@@ -317,24 +351,25 @@ impl Line {
         let counters = &self.context.telemetry.counters;
         counters.agents.store(self.admission.agents() as u64, Ordering::Relaxed);
         counters.sequence_holes.store(self.admission.holes(), Ordering::Relaxed);
-        self.hand_on(committed.number, committed.windows).await;
+        self.hand_on(committed.number, committed.reductions).await;
         self.committing = false;
     }
 
     /// Gives the roll-up task a batch's reductions. When it is stuck, frames go on without it.
-    async fn hand_on(&mut self, batch: u64, windows: PartialWindows) {
+    async fn hand_on(&mut self, batch: u64, reductions: Reductions) {
         let patience = if self.missed.is_empty() { ROLLUP_PATIENCE } else { Duration::ZERO };
         match tokio::time::timeout(patience, self.rollup.reserve()).await {
             Ok(Ok(place)) => {
                 let missed = std::mem::take(&mut self.missed);
-                place.send(rollup::Update { batch, windows, missed });
+                place.send(rollup::Update { batch, reductions, missed });
             }
             Ok(Err(_)) => {}
             Err(_) => {
                 if self.missed.is_empty() {
                     tracing::warn!("roll-ups are behind; they are made from the raw rows later");
                 }
-                self.missed.extend(windows.into_keys().map(|(agent, window)| (agent, window, batch)));
+                let windows = reductions.windows_touched();
+                self.missed.extend(windows.into_iter().map(|(agent, window)| (agent, window, batch)));
                 if self.missed.len() > MOST_MISSED {
                     self.missed.sort_unstable();
                     self.missed.dedup_by(|a, b| (&a.0, a.1) == (&b.0, b.1));

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::commit::{now_us, retry};
 use super::{PipelineError, Writer};
 use crate::handoff::{DirtyWindow, Level, RollupEntry};
-use crate::store::{rollup_columns, AgentWindow, Agents, NativeBlock, PartialWindows};
+use crate::store::{rollup_columns, AgentWindow, Agents, NativeBlock, Reductions};
 use crate::telemetry::Telemetry;
 
 /// Closed windows are written this often: an insert costs its columns, and roll-ups have thousands.
@@ -41,10 +41,10 @@ const CUT_ROWS: usize = 8192;
 /// Batches that may wait to be reduced.
 const QUEUE: usize = 1;
 
-/// A committed batch's partial windows.
+/// A committed batch's reductions.
 pub(super) struct Update {
     pub batch: u64,
-    pub windows: PartialWindows,
+    pub reductions: Reductions,
     /// Agents, windows and batches of earlier batches whose reductions did not come.
     pub missed: Vec<(String, u32, u64)>,
 }
@@ -131,17 +131,30 @@ impl Windows {
                 Share::Select(newest) => *newest = batch.max(*newest),
             }
         }
-        for ((agent, window), partial) in update.windows {
-            let late = self.floor.get(&agent).is_some_and(|floor| window <= *floor);
-            let newest = self.newest.entry(agent.clone()).or_insert(window);
-            *newest = window.max(*newest);
-            let fresh = if late { Share::Select(0) } else { Share::Own(AgentWindow::default()) };
-            let (share, touched) = self.shares.entry((window, agent)).or_insert((fresh, now));
-            *touched = now;
-            match share {
-                Share::Own(own) => own.absorb(partial, self.context.catalogue),
-                Share::Select(batch) => *batch = update.batch.max(*batch),
+        let Reductions { windows, seconds, .. } = update.reductions;
+        for ((agent, window), partial) in windows {
+            self.add(agent, window, &partial, update.batch, now);
+        }
+        for one in seconds {
+            let window = Level::TenSeconds.window_of(one.second);
+            self.add(one.agent, window, &one.window, update.batch, now);
+        }
+    }
+
+    /// Adds a part of a window.
+    fn add(&mut self, agent: String, window: u32, part: &AgentWindow, batch: u64, now: Instant) {
+        let late = self.floor.get(&agent).is_some_and(|floor| window <= *floor);
+        let newest = self.newest.entry(agent.clone()).or_insert(window);
+        *newest = window.max(*newest);
+        let fresh = if late { Share::Select(0) } else { Share::Own(AgentWindow::default()) };
+        let (share, touched) = self.shares.entry((window, agent)).or_insert((fresh, now));
+        *touched = now;
+        match share {
+            Share::Own(own) => {
+                own.absorb(part, self.context.catalogue);
+                own.batch = own.batch.max(batch);
             }
+            Share::Select(newest) => *newest = batch.max(*newest),
         }
     }
 

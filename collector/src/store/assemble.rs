@@ -1,11 +1,11 @@
 //! From decoded frames to what ClickHouse takes: one Native block a family, filled column by column
-//! straight from the runs of the frame, and the 10-second reductions made in the same pass. Nothing
+//! straight from the runs of the frame, and the reductions of each second made in the same pass. Nothing
 //! here can fail half-way: a frame was checked whole before it came.
 
 use fettle_shared::catalogue::{Catalogue, EntityType, Family};
 use fettle_shared::frame::{Block, Frame, KeyColumn};
 
-use super::windows::{reduce_block, PartialWindows};
+use super::windows::{Reducer, Reductions};
 use super::{raw_columns, NativeBlock, Piece};
 
 /// Collects the frames of one batch.
@@ -13,7 +13,7 @@ use super::{raw_columns, NativeBlock, Piece};
 pub struct Assembler {
     catalogue: &'static Catalogue,
     tables: Vec<Table>,
-    windows: PartialWindows,
+    reducer: Reducer,
     rows: u64,
     samples: u64,
     unknown_samples: u64,
@@ -34,7 +34,7 @@ pub struct Assembled {
     /// The last block of each table that has rows left.
     pub pieces: Vec<Piece>,
     /// Reductions of these frames.
-    pub windows: PartialWindows,
+    pub reductions: Reductions,
     /// Rows over all blocks.
     pub rows: u64,
     /// Samples over all blocks.
@@ -54,7 +54,7 @@ impl Assembler {
         Self {
             catalogue,
             tables,
-            windows: PartialWindows::new(),
+            reducer: Reducer::new(catalogue),
             rows: 0,
             samples: 0,
             unknown_samples: 0,
@@ -62,9 +62,15 @@ impl Assembler {
         }
     }
 
+    /// Seconds from this one on are kept for detection; `u32::MAX`: none.
+    pub fn keep_from(&mut self, second: u32) {
+        self.reducer.keep_from(second);
+    }
+
     /// Appends a frame's rows.
     pub fn append(&mut self, frame: &Frame<'_>) {
         let agent = frame.header.agent;
+        self.reducer.begin(agent.as_str(), (frame.header.first_us / 1_000_000) as u32);
         for block in &frame.blocks {
             let index = self.catalogue.family_index(block.family);
             let Some(index) = index.filter(|i| keys_fit(&self.catalogue.families[*i], &block.keys)) else {
@@ -107,7 +113,7 @@ impl Assembler {
             }
         }
         fill_metrics(out, family, block, &self.columns);
-        reduce_block(agent, block, index, family, &self.columns, &mut self.windows);
+        self.reducer.block(agent, block, index, &self.columns);
     }
 
     /// Closes the blocks of the tables that have this many rows or more.
@@ -133,7 +139,7 @@ impl Assembler {
         self.tables.iter_mut().for_each(|table| table.part = 0);
         let assembled = Assembled {
             pieces,
-            windows: std::mem::take(&mut self.windows),
+            reductions: self.reducer.finish(),
             rows: self.rows,
             samples: self.samples,
             unknown_samples: self.unknown_samples,

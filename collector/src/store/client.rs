@@ -152,6 +152,36 @@ impl Connection {
         })
         .await
     }
+
+    /// Inserts rows that are JSON objects, one a line; columns that are not named get their defaults. With a
+    /// token, once: again with the same one changes nothing.
+    pub(super) async fn insert_json(
+        &self,
+        table: &str,
+        body: impl Into<Bytes>,
+        token: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut insert = self
+            .client
+            .insert_formatted_with(format!("INSERT INTO {table} FORMAT JSONEachRow"))
+            .with_setting("insert_deduplicate", if token.is_some() { "1" } else { "0" })
+            .with_setting("async_insert", "0")
+            .with_setting("date_time_input_format", "best_effort")
+            .with_setting("max_insert_threads", "1")
+            .with_setting("max_threads", "1");
+        if let Some(token) = token {
+            insert = insert.with_setting("insert_deduplication_token", token);
+        }
+        if self.settings.cluster.is_some() {
+            insert = insert.with_setting("distributed_foreground_insert", "1");
+        }
+        let body = body.into();
+        self.limited(table, async {
+            insert.send(body).await?;
+            insert.end().await
+        })
+        .await
+    }
 }
 
 #[cfg(test)]

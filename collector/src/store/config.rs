@@ -56,6 +56,10 @@ pub struct RawTtl {
     pub hour: Option<String>,
     /// Ledger rows, intents and the roll-up log.
     pub ledger: Option<String>,
+    /// Anomalies.
+    pub anomalies: Option<String>,
+    /// Health scores.
+    pub health: Option<String>,
 }
 
 /// What the store works with.
@@ -101,6 +105,10 @@ pub struct Ttl {
     pub hour: Duration,
     /// Ledger rows, intents and the roll-up log.
     pub ledger: Duration,
+    /// Anomalies.
+    pub anomalies: Duration,
+    /// Health scores.
+    pub health: Duration,
 }
 
 const HOUR: u64 = 3600;
@@ -114,6 +122,8 @@ impl Default for Ttl {
             minute: Duration::from_secs(90 * DAY),
             hour: Duration::from_secs(730 * DAY),
             ledger: Duration::from_secs(30 * DAY),
+            anomalies: Duration::from_secs(90 * DAY),
+            health: Duration::from_secs(730 * DAY),
         }
     }
 }
@@ -197,6 +207,8 @@ impl RawTtl {
             minute: or("minute", &self.minute, defaults.minute)?,
             hour: or("hour", &self.hour, defaults.hour)?,
             ledger: or("ledger", &self.ledger, defaults.ledger)?,
+            anomalies: or("anomalies", &self.anomalies, defaults.anomalies)?,
+            health: or("health", &self.health, defaults.health)?,
         };
         if ttl.ledger < Duration::from_secs(2 * DAY) || ttl.ledger < ttl.raw {
             return Err(wrong("ttl.ledger", "it must be at least 2d and no shorter than ttl.raw"));

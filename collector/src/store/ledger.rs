@@ -57,7 +57,7 @@ struct RangesRow {
 }
 
 /// The condition on a column of agents, as `xxh3` spreads them over partitions.
-fn condition(agents: Agents<'_>) -> String {
+pub(super) fn condition(agents: Agents<'_>) -> String {
     match agents {
         Agents::All => "1".into(),
         Agents::Named([]) => "0".into(),

@@ -53,7 +53,7 @@ pub(super) fn log_columns() -> Vec<ColumnSpec> {
     .to_vec()
 }
 
-fn table(name: &str, comment: &str, columns: Vec<TableColumn>) -> Table {
+pub(super) fn table(name: &str, comment: &str, columns: Vec<TableColumn>) -> Table {
     Table {
         name: name.into(),
         comment: comment.into(),
@@ -78,7 +78,7 @@ fn strings(names: &[&str]) -> Vec<String> {
 
 /// All tables of this file.
 pub(super) fn tables(ttl: &Ttl) -> Vec<Table> {
-    vec![batches(ttl), ledger(ttl), rollup_log(ttl), events(ttl), schema()]
+    vec![batches(ttl), ledger(ttl), rollup_log(ttl), events(ttl), incidents(), schema()]
 }
 
 fn batches(ttl: &Ttl) -> Table {
@@ -173,6 +173,28 @@ fn events(ttl: &Ttl) -> Table {
         ttl: Some(TtlRule { time: "toDateTime(ts)", keep: ttl.hour }),
         shard: "cityHash64(host)".into(),
         ..table("events", "What Fettle itself did and saw.", columns)
+    }
+}
+
+/// Incidents that people marked, for comparisons. Kept for ever. Taking a mark back is a newer version of
+/// its row with `removed`, so that it works on a cluster too; read with FINAL.
+fn incidents() -> Table {
+    let columns = vec![
+        TableColumn::new("host", TEXT, "Host it happened on."),
+        TableColumn::new("begin", MICROS, "When it began."),
+        TableColumn::new("kind", TEXT, "What kind of trouble, in a word."),
+        TableColumn::new("end", MICROS, "When it was over."),
+        TableColumn::new("note", "String", "What a person has to say of it."),
+        TableColumn::new("author", "String", "Who marked it."),
+        TableColumn::new("removed", "UInt8", "1: the mark was taken back."),
+        TableColumn::new("version", "UInt64", "The highest version of a row counts.")
+            .default("toUnixTimestamp64Nano(now64(9))"),
+    ];
+    Table {
+        version: Some("version"),
+        order: strings(&["host", "begin", "kind"]),
+        shard: "cityHash64(host)".into(),
+        ..table("incidents", "Incidents that people marked, for `fettle replay` to compare with.", columns)
     }
 }
 

@@ -12,7 +12,10 @@ use serde::Deserialize;
 
 use super::ddl::{identifier, Place, Table};
 use super::views::long_view;
-use super::{ledger_schema, schema, Durability, Level, Store, StoreError, StoreSettings};
+use super::{
+    findings_schema, ledger_schema, operations_schema, outlook_schema, schema, Durability, Level, Store,
+    StoreError, StoreSettings,
+};
 
 /// Version of the layout of the tables: raised when a table is laid out anew, not when a metric comes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -56,6 +59,9 @@ struct VersionRow {
 pub(super) fn wanted(catalogue: &Catalogue, settings: &StoreSettings) -> Vec<Table> {
     let ttl = &settings.ttl;
     let mut tables = ledger_schema::tables(ttl);
+    tables.extend(operations_schema::tables(ttl));
+    tables.extend(findings_schema::tables(ttl));
+    tables.extend(outlook_schema::tables(ttl));
     for family in &catalogue.families {
         tables.push(schema::raw_table(family, ttl));
         tables.extend(Level::ALL.map(|level| schema::rollup_table(family, level, ttl)));

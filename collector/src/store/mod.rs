@@ -11,10 +11,15 @@ mod client;
 mod config;
 mod ddl;
 mod error;
+mod findings;
+mod findings_schema;
 mod ledger;
 mod ledger_schema;
 mod migrate;
 mod native;
+mod operations_schema;
+mod outlook;
+mod outlook_schema;
 mod own_rows;
 mod rollup;
 mod rollup_log;
@@ -32,13 +37,14 @@ pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl}
 pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
+pub use outlook::{StoredSpan, StoredTrack, TrackQuestion};
 pub use schema::{raw_columns, rollup_columns};
-pub use windows::{AgentWindow, PartialWindows};
+pub use windows::{AgentWindow, PartialWindows, Reductions, SecondWindow};
 
 use bytes::Bytes;
 use fettle_shared::catalogue::Catalogue;
 use serde::de::DeserializeOwned;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use client::Connection;
 use ddl::Place;
@@ -101,6 +107,26 @@ impl Store {
     /// What ClickHouse says.
     pub async fn insert_block(&self, table: &str, body: &[Bytes], token: &str) -> Result<(), StoreError> {
         self.connection.insert(&self.place().asked(table), Form::Whole, body, token).await
+    }
+
+    /// Inserts rows given as JSON objects, once: again with the same token changes nothing. For tables of
+    /// few rows; columns that an object lacks get their defaults.
+    ///
+    /// # Errors
+    /// What ClickHouse says, or a row that is no JSON object.
+    pub async fn insert_rows<T: Serialize>(
+        &self,
+        table: &str,
+        rows: &[T],
+        token: &str,
+    ) -> Result<(), StoreError> {
+        let mut body = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut body, row)
+                .map_err(|error| StoreError::Answer { what: table.into(), cause: error.to_string() })?;
+            body.push(b'\n');
+        }
+        self.connection.insert_json(&self.place().asked(table), body, Some(token)).await
     }
 
     /// The rows of a SELECT, each read from its JSON object. For the read side.

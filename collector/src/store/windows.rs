@@ -1,26 +1,29 @@
-//! The collector's own reductions: per agent and 10-second window, per family, entity and metric the
-//! minimum, maximum, sum and last value, made in the pass that decodes a frame. Written as roll-up
-//! rows once the window is over, they cost a fraction of selecting the raw rows again. They are
-//! exact: integers as they came on the wire, scaled only when they are written.
+//! The collector's own reductions, made in the pass that decodes a frame: per agent and second, per family,
+//! entity and metric the minimum, maximum, sum and last value. Detection works on the seconds; 10-second
+//! windows are seconds absorbed, and written as roll-up rows once they are over, at a fraction of the cost of
+//! selecting the raw rows again. They are exact: integers as they came on the wire, scaled only when used.
 //!
-//! A window is only good for this when every one of its frames passed through this process; the
+//! A window is only good for a roll-up when every one of its frames passed through this process; the
 //! pipeline makes the others from the raw rows.
+//!
+//! A second that is too old to be judged live is absorbed at once, and its buffers serve the next one; what is
+//! kept of seconds is bounded, because an agent that catches up sends hundreds in one batch.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use fettle_analysis::second::{KeyValue, RawCell, RawEntity, RawFamily};
 use fettle_shared::catalogue::{Catalogue, Family, ValueType};
 use fettle_shared::frame::{Block, KeyColumn, Reduction};
 
 use super::{Level, NativeBlock};
 
-/// One value of an entity's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum KeyValue {
-    Int(u64),
-    Text(Box<str>),
-}
+/// Memory of the seconds that are kept of one batch.
+const MOST_KEPT_BYTES: usize = 32 << 20;
+/// Seconds of one agent that are open at a time; a frame has one, but for a clock that was set.
+const MOST_OPEN: usize = 4;
 
-/// One agent's share of one window, over all families (by position in the catalogue).
+/// One agent's share of one second or window, over all families (by position in the catalogue).
 #[derive(Debug, Default)]
 pub struct AgentWindow {
     /// Newest batch that is in it; set by the pipeline.
@@ -34,57 +37,47 @@ struct FamilyWindow {
     slots: HashMap<Vec<KeyValue>, u32>,
     samples: Vec<u32>,
     last_us: Vec<i64>,
-    cells: Vec<Cell>,
+    cells: Vec<RawCell>,
 }
-
-/// One metric of one entity.
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    reduction: Reduction,
-    count: u32,
-}
-
-const EMPTY: Cell = Cell { reduction: Reduction { min: 0, max: 0, sum: 0, last: 0 }, count: 0 };
 
 /// Whether values of this type are compared as unsigned bit patterns.
 fn unsigned(value: ValueType) -> bool {
     matches!(value, ValueType::U8 | ValueType::U16 | ValueType::U32 | ValueType::U64)
 }
 
-impl Cell {
-    fn absorb(&mut self, other: &Self, other_is_later: bool, unsigned: bool) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
-            *self = *other;
-            return;
-        }
-        let last = self.reduction.last;
-        self.reduction.merge(&other.reduction, unsigned);
-        if !other_is_later {
-            self.reduction.last = last;
-        }
-        self.count += other.count;
+fn absorb(cell: &mut RawCell, other: &RawCell, other_is_later: bool, unsigned: bool) {
+    if other.count == 0 {
+        return;
     }
+    if cell.count == 0 {
+        *cell = *other;
+        return;
+    }
+    let last = cell.reduction.last;
+    cell.reduction.merge(&other.reduction, unsigned);
+    if !other_is_later {
+        cell.reduction.last = last;
+    }
+    cell.count += other.count;
 }
 
 impl FamilyWindow {
-    fn slot(&mut self, key: Vec<KeyValue>, width: usize) -> usize {
-        let next = self.samples.len() as u32;
-        let slot = *self.slots.entry(key).or_insert(next);
-        if slot == next {
-            self.samples.push(0);
-            self.last_us.push(i64::MIN);
-            self.cells.resize(self.cells.len() + width, EMPTY);
+    fn slot(&mut self, key: &[KeyValue], width: usize) -> usize {
+        if let Some(slot) = self.slots.get(key) {
+            return *slot as usize;
         }
-        slot as usize
+        let slot = self.samples.len();
+        self.slots.insert(key.to_vec(), slot as u32);
+        self.samples.push(0);
+        self.last_us.push(i64::MIN);
+        self.cells.resize(self.cells.len() + width, RawCell::NONE);
+        slot
     }
 
-    fn absorb(&mut self, other: Self, family: &Family) {
+    fn absorb(&mut self, other: &Self, family: &Family) {
         let width = family.metrics.len();
-        for (key, from) in other.slots {
-            let from = from as usize;
+        for (key, from) in &other.slots {
+            let from = *from as usize;
             let to = self.slot(key, width);
             let later = other.last_us[from] > self.last_us[to];
             self.samples[to] += other.samples[from];
@@ -93,25 +86,63 @@ impl FamilyWindow {
             for ((cell, add), metric) in
                 cells.iter_mut().zip(&other.cells[from * width..]).zip(&family.metrics)
             {
-                cell.absorb(add, later, unsigned(metric.value));
+                absorb(cell, add, later, unsigned(metric.value));
             }
         }
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.samples.clear();
+        self.last_us.clear();
+        self.cells.clear();
     }
 }
 
 impl AgentWindow {
     /// Takes in what a later (or another) batch has of the same window.
-    pub fn absorb(&mut self, other: Self, catalogue: &Catalogue) {
+    pub fn absorb(&mut self, other: &Self, catalogue: &Catalogue) {
         self.batch = self.batch.max(other.batch);
-        for (index, window) in other.families {
-            self.families.entry(index).or_default().absorb(window, &catalogue.families[index]);
+        for (index, window) in &other.families {
+            self.families.entry(*index).or_default().absorb(window, &catalogue.families[*index]);
         }
+    }
+
+    /// Empties it, keeping its buffers.
+    fn clear(&mut self) {
+        self.batch = 0;
+        self.families.values_mut().for_each(FamilyWindow::clear);
+    }
+
+    /// Its families as detection takes them, entities in the order of their keys.
+    pub fn families(&self, catalogue: &Catalogue) -> Vec<RawFamily<'_>> {
+        let mut families: Vec<RawFamily<'_>> = self
+            .families
+            .iter()
+            .filter(|(_, own)| !own.slots.is_empty())
+            .map(|(index, own)| {
+                let width = catalogue.families[*index].metrics.len();
+                let mut entities: Vec<RawEntity<'_>> = own
+                    .slots
+                    .iter()
+                    .map(|(key, slot)| {
+                        let slot = *slot as usize;
+                        let cells = &own.cells[slot * width..(slot + 1) * width];
+                        RawEntity { key, last_us: own.last_us[slot], cells }
+                    })
+                    .collect();
+                entities.sort_unstable_by_key(|entity| entity.key);
+                RawFamily { family: *index, entities }
+            })
+            .collect();
+        families.sort_unstable_by_key(|family| family.family);
+        families
     }
 
     /// Memory it takes, about.
     pub fn bytes(&self) -> usize {
         const KEY: usize = 200;
-        let of = |w: &FamilyWindow| w.cells.capacity() * size_of::<Cell>() + w.slots.len() * KEY;
+        let of = |w: &FamilyWindow| w.cells.capacity() * size_of::<RawCell>() + w.slots.len() * KEY;
         self.families.values().map(of).sum()
     }
 
@@ -163,31 +194,152 @@ impl AgentWindow {
     }
 }
 
-/// Partial windows of one batch: by agent and window start (seconds since the epoch).
+/// Windows of 10 seconds of one batch: by agent and start (seconds since the epoch).
 pub type PartialWindows = HashMap<(String, u32), AgentWindow>;
 
-/// Reduces one block of one agent's frame into the windows its scans fall in. `columns[i]` is the
-/// position in the catalogue of the block's metric `i`, or none when it is not known.
-pub(super) fn reduce_block(
-    agent: &str,
-    block: &Block<'_>,
-    index: usize,
-    family: &Family,
-    columns: &[Option<usize>],
-    windows: &mut PartialWindows,
-) {
-    let window_of = |us: i64| Level::TenSeconds.window_of((us / 1_000_000) as u32);
-    let mut starts: Vec<u32> = block.scans.iter().map(|us| window_of(*us)).collect();
-    starts.sort_unstable();
-    starts.dedup();
-    for window in starts {
-        let mut mask = 0u128;
-        for (k, &us) in block.scans.iter().enumerate() {
-            mask |= u128::from(window_of(us) == window) << k;
+/// One second of one agent, as far as one batch has it.
+#[derive(Debug, Clone)]
+pub struct SecondWindow {
+    /// The agent.
+    pub agent: String,
+    /// Start of the second, seconds since the epoch.
+    pub second: u32,
+    /// Its reductions.
+    pub window: Arc<AgentWindow>,
+}
+
+/// What the frames of one batch reduce to.
+#[derive(Debug, Default)]
+pub struct Reductions {
+    /// Seconds that may be judged live; none of them is in `windows`.
+    pub seconds: Vec<SecondWindow>,
+    /// Windows absorbed from all other seconds.
+    pub windows: PartialWindows,
+    /// Seconds that were too old to be judged live.
+    pub old: u64,
+    /// Seconds that would have been judged live had there been memory for them.
+    pub crowded: u64,
+}
+
+impl Reductions {
+    /// The windows that the batch touched: agent and start.
+    pub fn windows_touched(self) -> Vec<(String, u32)> {
+        let mut touched: Vec<(String, u32)> = self.windows.into_keys().collect();
+        touched.extend(self.seconds.into_iter().map(|s| (s.agent, Level::TenSeconds.window_of(s.second))));
+        touched.sort_unstable();
+        touched.dedup();
+        touched
+    }
+}
+
+/// Makes reductions of one batch after the other.
+#[derive(Debug)]
+pub(super) struct Reducer {
+    catalogue: &'static Catalogue,
+    open: HashMap<String, Vec<(u32, AgentWindow)>>,
+    done: Reductions,
+    kept_bytes: usize,
+    /// Seconds from this one on are kept.
+    keep_from: u32,
+    spare: Vec<AgentWindow>,
+}
+
+impl Reducer {
+    pub fn new(catalogue: &'static Catalogue) -> Self {
+        Self {
+            catalogue,
+            open: HashMap::new(),
+            done: Reductions::default(),
+            kept_bytes: 0,
+            keep_from: u32::MAX,
+            spare: Vec::new(),
         }
-        let own = windows.entry((agent.to_owned(), window)).or_default();
-        let own = own.families.entry(index).or_default();
-        reduce_masked(block, mask, family, columns, own);
+    }
+
+    /// Seconds from this one on are kept as such; `u32::MAX`: none.
+    pub fn keep_from(&mut self, second: u32) {
+        self.keep_from = second;
+    }
+
+    /// A frame of an agent begins at this second: earlier ones of the agent are over.
+    pub fn begin(&mut self, agent: &str, second: u32) {
+        let Some(open) = self.open.get_mut(agent) else { return };
+        let crowded = open.len() >= MOST_OPEN;
+        let over: Vec<(u32, AgentWindow)> =
+            open.extract_if(.., |(own, _)| *own < second || crowded).collect();
+        for (second, window) in over {
+            self.close(agent.to_owned(), second, window);
+        }
+    }
+
+    /// Reduces one block of one agent's frame into the seconds its scans fall in. `columns[i]` is the
+    /// position in the catalogue of the block's metric `i`, or none when it is not known.
+    pub fn block(&mut self, agent: &str, block: &Block<'_>, index: usize, columns: &[Option<usize>]) {
+        let family = &self.catalogue.families[index];
+        let second_of = |us: i64| (us / 1_000_000) as u32;
+        let mut left = block.scans.len();
+        let mut seen = 0u128;
+        while left > 0 {
+            let at = seen.trailing_ones() as usize;
+            let second = second_of(block.scans[at]);
+            let mut mask = 0u128;
+            for (k, &us) in block.scans.iter().enumerate() {
+                mask |= u128::from(second_of(us) == second) << k;
+            }
+            seen |= mask;
+            left -= mask.count_ones() as usize;
+            let own = self.window(agent, second).families.entry(index).or_default();
+            reduce_masked(block, mask, family, columns, own);
+        }
+    }
+
+    fn window(&mut self, agent: &str, second: u32) -> &mut AgentWindow {
+        if !self.open.contains_key(agent) {
+            self.open.insert(agent.to_owned(), Vec::new());
+        }
+        let spare = &mut self.spare;
+        // It was put there just now.
+        let open = self.open.entry(agent.to_owned()).or_default();
+        let at = match open.iter().position(|(own, _)| *own == second) {
+            Some(at) => at,
+            None => {
+                open.push((second, spare.pop().unwrap_or_default()));
+                open.len() - 1
+            }
+        };
+        &mut open[at].1
+    }
+
+    /// A second is over: kept, or absorbed by its window.
+    fn close(&mut self, agent: String, second: u32, mut window: AgentWindow) {
+        if second >= self.keep_from {
+            let bytes = window.bytes();
+            if self.kept_bytes + bytes <= MOST_KEPT_BYTES {
+                self.kept_bytes += bytes;
+                self.done.seconds.push(SecondWindow { agent, second, window: Arc::new(window) });
+                return;
+            }
+            self.done.crowded += 1;
+        } else {
+            self.done.old += 1;
+        }
+        let key = (agent, Level::TenSeconds.window_of(second));
+        self.done.windows.entry(key).or_default().absorb(&window, self.catalogue);
+        window.clear();
+        self.spare.push(window);
+    }
+
+    /// What there is, and begins the next batch.
+    pub fn finish(&mut self) -> Reductions {
+        for (agent, open) in std::mem::take(&mut self.open) {
+            for (second, window) in open {
+                self.close(agent.clone(), second, window);
+            }
+        }
+        self.kept_bytes = 0;
+        // Enough for the next batch's first agents; a batch of catching up may have had a thousand.
+        self.spare.truncate(8);
+        std::mem::take(&mut self.done)
     }
 }
 
@@ -212,7 +364,7 @@ fn reduce_masked(
         }
         lengths.clear();
         masked_lengths(presence, mask, &block.runs[range.clone()], &mut lengths);
-        let slot = own.slot(key_of(&block.keys, entity), width);
+        let slot = own.slot(&key_of(&block.keys, entity), width);
         let last_us = last_time(&block.scans, presence & mask);
         let later = last_us > own.last_us[slot];
         own.samples[slot] += rows;
@@ -224,8 +376,8 @@ fn reduce_masked(
             let values = &block.column(at)[range.clone()][from..until];
             let flag = unsigned(family.metrics[column].value);
             let Some(reduction) = Reduction::of_runs(values, &lengths[from..until], flag) else { continue };
-            let cell = Cell { reduction, count: rows };
-            own.cells[slot * width + column].absorb(&cell, later, flag);
+            let cell = RawCell { reduction, count: rows };
+            absorb(&mut own.cells[slot * width + column], &cell, later, flag);
         }
     }
 }

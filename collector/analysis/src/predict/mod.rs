@@ -53,11 +53,14 @@ pub struct Settings {
     pub cap: u32,
     /// Seed of the random network and of the folds.
     pub seed: u64,
+    /// Whether a component's age counts. It must not where units are cut out of longer lives: then all of
+    /// those that failed would be of one age.
+    pub aged: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { horizon: 30, cap: 125, seed: 1 }
+        Self { horizon: 30, cap: 125, seed: 1, aged: true }
     }
 }
 
@@ -79,7 +82,7 @@ pub struct Model {
     pub validation: Validation,
     /// Mean and spread of each sensor.
     scale: Vec<(f32, f32)>,
-    /// Median life of the units that failed, in steps.
+    /// Median life of the units that failed, in steps; the largest float where age does not count.
     life: f64,
     reservoir: Reservoir,
     statistical: Vec<f64>,

@@ -80,6 +80,16 @@ impl Registry {
     /// The most versions kept.
     pub const KEPT: usize = 5;
 
+    /// The registry that held these versions, whose highest number ever was `last`.
+    #[must_use]
+    pub fn of(mut kept: Vec<Version>, last: u64) -> Self {
+        kept.sort_by_key(|version| version.number);
+        let surplus = kept.len().saturating_sub(Self::KEPT);
+        kept.drain(..surplus);
+        let last = kept.last().map_or(last, |version| version.number.max(last));
+        Self { kept, last }
+    }
+
     /// The version in use.
     #[must_use]
     pub fn active(&self) -> Option<&Version> {

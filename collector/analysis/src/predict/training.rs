@@ -136,7 +136,7 @@ fn blank(history: &History, settings: Settings) -> Result<Model, Untrainable> {
         settings,
         validation: Validation::default(),
         scale,
-        life: lives[lives.len() / 2].max(1) as f64,
+        life: if settings.aged { lives[lives.len() / 2].max(1) as f64 } else { f64::MAX },
         reservoir: Reservoir::new(sensors, settings.horizon, settings.seed),
         statistical: Vec::new(),
         echo: Vec::new(),

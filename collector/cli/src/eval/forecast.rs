@@ -9,10 +9,10 @@ use fettle_analysis::eval::forecast::{exhaustions, forecasts, series_named, Unre
 use serde_json::Value;
 
 use super::files::Data;
-use super::progress::Progress;
 use super::EvalError;
 use crate::arguments::EvalPaths;
 use crate::output;
+use crate::progress::Progress;
 
 /// One of the two lists: what it is called, and how it is answered.
 struct Kind {

@@ -10,10 +10,10 @@ use fettle_analysis::eval::hosts::{detect, HostsError};
 use serde::Deserialize;
 
 use super::files::{line_of_row, Data};
-use super::progress::Progress;
 use super::EvalError;
 use crate::arguments::EvalHostsArguments;
 use crate::output;
+use crate::progress::Progress;
 
 const LABELS: &str = "labels.json";
 

@@ -10,7 +10,6 @@ mod files;
 mod forecast;
 mod hosts;
 mod nab;
-mod progress;
 
 use std::io;
 use std::path::PathBuf;

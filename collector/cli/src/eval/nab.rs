@@ -4,10 +4,10 @@ use fettle_analysis::detect::series::SeriesConfig;
 use fettle_analysis::eval::nab::{detect, NabError};
 
 use super::files::{line_of_row, Data};
-use super::progress::Progress;
 use super::EvalError;
 use crate::arguments::EvalPaths;
 use crate::output;
+use crate::progress::Progress;
 
 /// Scores every CSV file below the folder, or below `data` in it where there is such a folder.
 pub(super) fn run(paths: &EvalPaths) -> Result<(), EvalError> {

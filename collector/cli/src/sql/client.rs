@@ -81,12 +81,48 @@ impl Client {
         Ok(Answer { response, format })
     }
 
+    /// Runs a statement that has no answer.
+    pub(crate) async fn run(&self, sql: &str) -> Result<(), SqlError> {
+        self.text(sql, "TabSeparatedRaw").await.map(drop)
+    }
+
+    /// The whole answer as text.
+    pub(crate) async fn text(&self, sql: &str, format: &str) -> Result<String, SqlError> {
+        let answer = self.ask(sql, format, Body::None).await?;
+        answer.response.text().await.map_err(|error| self.broken(&error))
+    }
+
+    /// The whole answer; none once it is larger than this.
+    pub(crate) async fn bytes(
+        &self,
+        sql: &str,
+        format: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, SqlError> {
+        let mut response = self.ask(sql, format, Body::None).await?.response;
+        let mut whole = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            if whole.len() + piece.len() > most {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(Some(whole))
+    }
+
     /// Asks for one text, such as a version; for checks, so with little patience.
     pub(crate) async fn ask_text(&self, sql: &str, patience: Duration) -> Result<String, SqlError> {
-        let asked = async {
-            let answer = self.ask(sql, "TabSeparatedRaw", Body::None).await?;
-            answer.response.text().await.map_err(|error| self.broken(&error))
-        };
+        self.ask_as("TabSeparatedRaw", sql, patience).await
+    }
+
+    /// Asks for a whole answer in this format.
+    pub(crate) async fn ask_as(
+        &self,
+        format: &str,
+        sql: &str,
+        patience: Duration,
+    ) -> Result<String, SqlError> {
+        let asked = self.text(sql, format);
         let cause = "no answer in time".to_owned();
         let late = |_| SqlError::Unreachable { url: self.url(), cause };
         tokio::time::timeout(patience, asked).await.map_err(late)?

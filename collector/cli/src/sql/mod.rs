@@ -17,7 +17,7 @@ use client::Body;
 pub(crate) use client::Client;
 pub(crate) use errors::SqlError;
 use statements::Statement;
-pub(crate) use table::STYLE as TABLE_STYLE;
+pub(crate) use table::{Rows, STYLE as TABLE_STYLE};
 
 /// Asks what is to be asked.
 pub(crate) fn run(arguments: &SqlArguments) -> Result<(), SqlError> {

@@ -13,7 +13,7 @@ mod rank;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use pattern::{kind, Kind, Pattern};
 
@@ -36,7 +36,8 @@ pub struct Series<'a> {
 }
 
 /// What counts as moved and as tied.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Smallest move: distance of the medians in usual deviations (1.4826 × median absolute deviation).
     pub moved: f32,

@@ -5,7 +5,17 @@
 //! stored together; its intent is written first, its ledger rows last, so a crash in between leaves
 //! an intent whose ledger rows are missing, and that is how it is found again.
 
+mod operations;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use fettle_analysis::live::{AnomalyRow, HealthRow};
+use fettle_analysis::second::HostSecond;
 use serde::{Deserialize, Serialize};
+
+pub use operations::{Ask, AskError, OperationsHandle, PlanVerb, Question, SilenceOrder, Word};
 
 /// One frame as the intent and the ledger know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,4 +202,43 @@ pub struct RollupEntry {
     pub version: u64,
     /// Agents and the newest batch in their share.
     pub agents: Vec<(String, u64)>,
+}
+
+/// One second of one host as it was judged: what rules of alerts and others in this process look at.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The second.
+    pub second: Arc<HostSecond>,
+    /// Anomalies found in it.
+    pub anomalies: Vec<AnomalyRow>,
+    /// The host's health, when it was scored in this second.
+    pub health: Option<HealthRow>,
+}
+
+/// Which findings are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FindingsQuery {
+    /// Of this host only.
+    pub host: Option<String>,
+    /// From this time on, microseconds since the epoch.
+    pub from_us: Option<i64>,
+    /// Before this time.
+    pub to_us: Option<i64>,
+    /// At least this bad: `low`, `medium`, `high` or `critical`.
+    pub severity: Option<&'static str>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// Rows as JSON objects, or one sentence that says why there are none.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
+
+/// Reads what detection found. The HTTP interface is given one of these.
+pub trait ReadFindings: std::fmt::Debug + Send + Sync {
+    /// Anomalies, newest first.
+    fn anomalies(&self, query: FindingsQuery) -> Answer;
+    /// The newest health score of one host, or of each host that has a recent one.
+    fn health(&self, host: Option<String>) -> Answer;
+    /// Rows of a table with whatever columns it has, newest first; none while there is no such table.
+    fn rows(&self, table: &'static str, query: FindingsQuery) -> Answer;
 }

@@ -1,4 +1,4 @@
-//! How far a long evaluation is, on standard error: one line that changes at a terminal, a new line every
+//! How far long work is, on standard error: one line that changes at a terminal, a new line every
 //! few seconds elsewhere, nothing for what is done at once.
 
 use std::io::{self, IsTerminal as _};
@@ -10,7 +10,7 @@ const AT_A_TERMINAL: Duration = Duration::from_millis(200);
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// Counts what is done.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     what: &'static str,
     things: &'static str,
     total: usize,
@@ -21,15 +21,20 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `total` things are to be done for the evaluation `what`.
-    pub(super) fn new(what: &'static str, total: usize, things: &'static str) -> Self {
+    /// `total` things are to be done for `what`.
+    pub(crate) fn new(what: &'static str, total: usize, things: &'static str) -> Self {
         let now = Instant::now();
         Self { what, things, total, done: 0, terminal: io::stderr().is_terminal(), began: now, said: now }
     }
 
     /// One more is done.
-    pub(super) fn step(&mut self) {
-        self.done += 1;
+    pub(crate) fn step(&mut self) {
+        self.add(1);
+    }
+
+    /// So many more are done.
+    pub(crate) fn add(&mut self, more: usize) {
+        self.done += more;
         if self.said.elapsed() < if self.terminal { AT_A_TERMINAL } else { ELSEWHERE } {
             return;
         }
@@ -50,7 +55,7 @@ impl Progress {
     }
 
     /// All is done: takes the changing line away and gives the time it took.
-    pub(super) fn finish(self) -> Duration {
+    pub(crate) fn finish(self) -> Duration {
         if self.terminal {
             output::over("");
         }

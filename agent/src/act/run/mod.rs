@@ -1,0 +1,180 @@
+//! Doing it: one file for each kind of action. An executor gets a task without choices, does it within its time,
+//! and says what it did; it decides nothing. Whether it helped is for fresh samples to say.
+//!
+//! Paths are opened once, without following a link, and everything after goes by descriptor, so that nobody who
+//! can write to a directory can turn an action onto something else between a check and its use.
+
+mod account;
+mod cgroup;
+mod clean_up;
+mod command;
+mod docker;
+mod fail_over;
+mod kernel;
+mod link;
+mod permissions;
+mod process;
+mod roll_back;
+mod service;
+mod systemd;
+mod tree;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fettle_shared::command::Outcome;
+
+use super::admission::{Step, Task};
+use crate::handoff::SupervisorHandle;
+
+pub(super) use versions::{keep, Kept};
+
+/// Most bytes of output in a receipt.
+pub(super) const OUTPUT_MAX: usize = 8 << 10;
+/// What a command gets beyond its time to be stopped in.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What executors work with.
+#[derive(Debug, Clone)]
+pub(super) struct Means {
+    /// The supervised commands.
+    pub supervisor: SupervisorHandle,
+    /// Where copies of files are kept.
+    pub versions: PathBuf,
+}
+
+/// What an action did, in words and for a roll-back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// What was done, or printed.
+    pub output: String,
+    /// What was there before.
+    pub before: BTreeMap<String, String>,
+}
+
+impl Report {
+    fn says(output: impl Into<String>) -> Self {
+        Self { output: output.into(), before: BTreeMap::new() }
+    }
+
+    fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.before.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// Why an action was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// One sentence.
+    error: String,
+    /// What was done and printed before it failed.
+    report: Report,
+    /// It was stopped at its time limit.
+    timed_out: bool,
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self { error, report: Report::default(), timed_out: false }
+    }
+}
+
+type Ran = Result<Report, Failure>;
+
+/// Set when an action's time is over; file work looks at it between two files.
+#[derive(Debug, Clone, Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0 .0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sets the stop when the future that waits for the work is dropped.
+struct StopOnDrop(Stop);
+
+/// Does a task; returns at its time limit at the latest (a command gets a little longer to be stopped in).
+pub(super) async fn run(task: &Task, means: &Means) -> (Outcome, Report) {
+    let allowed = task.timeout + GRACE;
+    let own_timing = matches!(task.step, Step::Run(_) | Step::FailOver { .. });
+    let limit = if own_timing { allowed } else { task.timeout };
+    match tokio::time::timeout(limit, step(task, means)).await {
+        Ok(Ok(report)) if task.dry_run => (Outcome::WouldDo, bounded(report)),
+        Ok(Ok(report)) => (Outcome::Succeeded, bounded(report)),
+        Ok(Err(failure)) if failure.timed_out => (Outcome::TimedOut, bounded(failure.report)),
+        Ok(Err(failure)) => (Outcome::Failed { error: failure.error }, bounded(failure.report)),
+        Err(_) => (Outcome::TimedOut, Report::default()),
+    }
+}
+
+async fn step(task: &Task, means: &Means) -> Ran {
+    let dry = task.dry_run;
+    match &task.step {
+        Step::Service { runs, verb } => service::run(&task.component, runs, verb, dry, means).await,
+        Step::Scale { replicas } => service::scale(&task.component, *replicas, dry, means).await,
+        Step::Renice { runs, nice } => service::renice(&task.component, runs, *nice, dry, means).await,
+        Step::Limit { place, resource, value } => {
+            service::limit(&task.component, place, resource, *value, dry).await
+        }
+        Step::Run(what) => command::run(what, &[], task.timeout, dry).await,
+        Step::FailOver { what, to } => fail_over::run(what, to.clone(), task.timeout, dry).await,
+        Step::CleanUp(policy) => {
+            let policy = policy.clone();
+            in_thread(move |stop| clean_up::run(&policy, dry, &stop)).await
+        }
+        Step::DropCaches => in_thread(move |_| kernel::drop_caches(dry)).await,
+        Step::FixPermissions(entry) => {
+            let entry = entry.clone();
+            in_thread(move |_| permissions::run(&entry, dry)).await
+        }
+        Step::RollBack { entry, what } => {
+            let (what, versions) = (what.clone(), means.versions.clone());
+            let (component, entry) = (task.component.clone(), entry.clone());
+            in_thread(move |_| roll_back::run(&versions, &component, &entry, &what, dry)).await
+        }
+    }
+}
+
+/// File work on a thread of its own, told to stop when nobody waits for it any more.
+async fn in_thread(work: impl FnOnce(Stop) -> Result<Report, String> + Send + 'static) -> Ran {
+    let stop = Stop::default();
+    let guard = StopOnDrop(stop.clone());
+    let done = tokio::task::spawn_blocking(move || work(stop)).await;
+    drop(guard);
+    match done {
+        Ok(done) => Ok(done?),
+        Err(_) => Err("the action's thread has panicked; please report it with the log".to_owned().into()),
+    }
+}
+
+fn bounded(mut report: Report) -> Report {
+    report.output = tail(report.output.as_bytes());
+    report
+}
+
+/// The last of what was printed, as text.
+fn tail(bytes: &[u8]) -> String {
+    let from = bytes.len().saturating_sub(OUTPUT_MAX);
+    let mut text = String::from_utf8_lossy(&bytes[from..]).into_owned();
+    // What is not UTF-8 has become longer.
+    if text.len() > OUTPUT_MAX {
+        let from = (text.len() - OUTPUT_MAX..text.len()).find(|at| text.is_char_boundary(*at));
+        text = text.split_off(from.unwrap_or(text.len()));
+    }
+    text
+}

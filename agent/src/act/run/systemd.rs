@@ -1,0 +1,110 @@
+//! systemd over D-Bus (org.freedesktop.systemd1(5)): a job is asked for and waited for; what the job's end says
+//! is what happened. The connection is made for each action: they are rare, and a bus that was restarted
+//! between two of them is no trouble.
+
+use std::num::NonZeroUsize;
+
+use futures_util::StreamExt;
+use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
+
+use super::Report;
+use crate::act::admission::Verb;
+
+const NAME: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// Ends of jobs that may wait to be looked at.
+const ENDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+fn failed(what: &str) -> impl FnOnce(zbus::Error) -> String + '_ {
+    move |error| match error {
+        zbus::Error::MethodError(_, Some(text), _) => format!("systemd would not {what}: {text}"),
+        error => format!("systemd cannot be asked to {what}: {error}; see that the system bus runs"),
+    }
+}
+
+async fn manager<B>(bus: &Connection, method: &str, body: &B) -> zbus::Result<zbus::Message>
+where
+    B: serde::Serialize + zbus::DynamicType,
+{
+    bus.call_method(Some(NAME), PATH, Some(MANAGER), method, body).await
+}
+
+/// Restart, start, stop, or signal a unit.
+pub(super) async fn run(unit: &str, verb: &Verb) -> Result<String, String> {
+    let (method, what) = match verb {
+        Verb::Restart => ("RestartUnit", "restart"),
+        Verb::Start => ("StartUnit", "start"),
+        Verb::Stop => ("StopUnit", "stop"),
+        Verb::Signal { name, number, all } => {
+            let bus = Connection::system().await.map_err(failed("signal a unit"))?;
+            let whom = if *all { "all" } else { "main" };
+            manager(&bus, "KillUnit", &(unit, whom, *number)).await.map_err(failed("signal the unit"))?;
+            return Ok(format!("sent {name} to {whom} of {unit}"));
+        }
+    };
+    let bus = Connection::system().await.map_err(failed(what))?;
+    let result = job(&bus, unit, method).await.map_err(failed(what))?;
+    if result == "done" {
+        let state = property(&bus, unit, "ActiveState").await.unwrap_or_default();
+        return Ok(format!("{what} of {unit} is done; it is {state}"));
+    }
+    let state = property(&bus, unit, "SubState").await.unwrap_or_default();
+    Err(format!("the job to {what} {unit} ended as {result}, and the unit is {state}; see its journal"))
+}
+
+/// Asks for a job and waits for its end; gives how it ended.
+async fn job(bus: &Connection, unit: &str, method: &str) -> zbus::Result<String> {
+    let rule = MatchRule::builder()
+        .msg_type(zbus::message::Type::Signal)
+        .sender(NAME)
+        .interface(MANAGER)
+        .member("JobRemoved")
+        .build()?;
+    // Listening comes first: a job may end before its name is known here.
+    let mut ends = MessageStream::for_match_rule(rule, bus, Some(ENDS)).await?;
+    manager(bus, "Subscribe", &()).await?;
+    let reply = manager(bus, method, &(unit, "replace")).await?;
+    let job: OwnedObjectPath = reply.body().deserialize()?;
+    while let Some(end) = ends.next().await {
+        let end = end?;
+        let (_, ended, _, result): (u32, OwnedObjectPath, String, String) = end.body().deserialize()?;
+        if ended == job {
+            return Ok(result);
+        }
+    }
+    Ok("unknown: the bus has closed".to_owned())
+}
+
+async fn property(bus: &Connection, unit: &str, name: &str) -> Option<String> {
+    let path: OwnedObjectPath = manager(bus, "LoadUnit", &(unit,)).await.ok()?.body().deserialize().ok()?;
+    let reply = bus.call_method(Some(NAME), path, Some(PROPERTIES), "Get", &(UNIT, name)).await.ok()?;
+    let value: OwnedVariant = reply.body().deserialize().ok()?;
+    String::try_from(value).ok()
+}
+
+/// The processes of a unit.
+pub(super) async fn processes(unit: &str) -> Result<Vec<i32>, String> {
+    let what = "list a unit's processes";
+    let bus = Connection::system().await.map_err(failed(what))?;
+    let reply = manager(&bus, "GetUnitProcesses", &(unit,)).await.map_err(failed(what))?;
+    let listed: Vec<(String, u32, String)> = reply.body().deserialize().map_err(failed(what))?;
+    Ok(listed.into_iter().filter_map(|(_, pid, _)| i32::try_from(pid).ok()).collect())
+}
+
+/// Sets a limit until the next boot (systemd.resource-control(5)).
+pub(super) async fn limit(unit: &str, resource: &str, value: u64) -> Result<Report, String> {
+    let (name, value) = match resource {
+        // Microseconds of CPU in each second: a percent is 10,000 of them.
+        "cpu_percent" => ("CPUQuotaPerSecUSec", value.saturating_mul(10_000)),
+        "memory_bytes" => ("MemoryMax", value),
+        _ => ("TasksMax", value),
+    };
+    let what = "set a limit";
+    let bus = Connection::system().await.map_err(failed(what))?;
+    let properties = vec![(name, Variant::from(value))];
+    manager(&bus, "SetUnitProperties", &(unit, true, properties)).await.map_err(failed(what))?;
+    Ok(Report::says(format!("set {name} of {unit} to {value} until the next boot")))
+}

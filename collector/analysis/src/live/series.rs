@@ -1,0 +1,212 @@
+//! Every series of a host that is judged by itself, and their surprises in one second.
+//!
+//! An entity's series are judged once it has been there for [`LiveConfig::youngest_s`] seconds, or when it
+//! was there from the beginning: most processes live shorter, and of those there is nothing to learn. Room is
+//! bounded; less important families may fill less of it (see [`Plan`]).
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::Plan;
+use crate::detect::series::{Anomaly, SeriesMonitor, Verdict};
+use crate::second::{EntitySecond, HostSecond, KeyValue};
+
+#[cfg(doc)]
+use super::config::LiveConfig;
+
+/// What is seen in a host's first so many seconds was there from the beginning.
+const BEGINNING: u32 = 15;
+/// Entities not seen for this many seconds of the host are forgotten.
+const FORGET: u32 = 150;
+/// Seconds of the host between two looks for entities to forget.
+const LOOK: u32 = 30;
+/// Series below this surprise are never named.
+const NAMED_FROM: f32 = 2.0;
+
+/// The series of one host.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct SeriesTable {
+    /// By position in the catalogue.
+    families: Vec<HashMap<Box<[KeyValue]>, EntitySeries>>,
+    series: usize,
+    left_out: usize,
+    /// Seconds judged.
+    ticks: u32,
+    seed: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct EntitySeries {
+    /// The tick of its first and of its newest second.
+    first: u32,
+    newest: u32,
+    admitted: bool,
+    /// By rising position of the metric.
+    monitors: Vec<(u16, SeriesMonitor)>,
+}
+
+/// A series that may be named.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub family: usize,
+    /// Place of the entity in the second.
+    pub entity: usize,
+    pub metric: usize,
+    pub value: f64,
+    pub verdict: Verdict,
+}
+
+/// The surprises of one second.
+#[derive(Debug, Default)]
+pub(super) struct Surprises {
+    /// Of every series that has a point.
+    pub all: Vec<f32>,
+    /// Those that may be named.
+    pub candidates: Vec<Candidate>,
+    /// Tail and surprise of the points that claim to be rarer than one in a hundred.
+    pub rare: Vec<(f64, f32)>,
+}
+
+impl SeriesTable {
+    /// Series that are judged.
+    pub fn len(&self) -> usize {
+        self.series
+    }
+
+    /// Series that had no room in the newest second.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The last anomalies of a series, oldest first.
+    pub fn recent(&self, family: usize, key: &[KeyValue], metric: usize) -> Vec<Anomaly> {
+        let entity = self.families.get(family).and_then(|entities| entities.get(key));
+        let found = entity.and_then(|entity| {
+            let at =
+                entity.monitors.binary_search_by_key(&metric, |(metric, _)| usize::from(*metric)).ok()?;
+            Some(entity.monitors[at].1.recent().copied().collect())
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Judges every series of the second.
+    pub fn judge(&mut self, second: &HostSecond, plan: &Plan, surprises: &mut Surprises) {
+        surprises.all.clear();
+        surprises.candidates.clear();
+        surprises.rare.clear();
+        self.families.resize_with(plan.judged.len(), HashMap::new);
+        self.ticks = self.ticks.saturating_add(1);
+        self.left_out = 0;
+        let at_us = i64::from(second.second) * 1_000_000;
+        for family in &second.families {
+            let judged = &plan.judged[family.family];
+            if judged.is_empty() {
+                continue;
+            }
+            let room = (plan.config.series_per_host as f64 * plan.room[family.family]) as usize;
+            for (place, seen) in family.entities.iter().enumerate() {
+                let seed = self.seed;
+                let Some(entity) = self.admit(family.family, seen, judged.len(), room, plan) else {
+                    continue;
+                };
+                let before = entity.monitors.len();
+                let mut found = |metric: usize, value: f64, verdict: Verdict| {
+                    surprises.all.push(verdict.surprise);
+                    if verdict.tail <= 0.01 || verdict.surprise >= 2.0 {
+                        surprises.rare.push((verdict.tail, verdict.surprise));
+                    }
+                    if verdict.surprise >= NAMED_FROM || verdict.severity.is_some() {
+                        let candidate =
+                            Candidate { family: family.family, entity: place, metric, value, verdict };
+                        surprises.candidates.push(candidate);
+                    }
+                };
+                entity.judge(at_us, seen, judged, plan, seed, &mut found);
+                let grown = entity.monitors.len() - before;
+                self.series += grown;
+                self.seed = self.seed.wrapping_add(grown as u32);
+            }
+        }
+        if self.ticks.is_multiple_of(LOOK) {
+            self.forget();
+        }
+    }
+
+    /// The entity, if its series are judged by now.
+    fn admit(
+        &mut self,
+        family: usize,
+        seen: &EntitySecond,
+        width: usize,
+        room: usize,
+        plan: &Plan,
+    ) -> Option<&mut EntitySeries> {
+        let ticks = self.ticks;
+        let entities = &mut self.families[family];
+        if !entities.contains_key(&seen.key) {
+            let fresh = EntitySeries { first: ticks, newest: ticks, admitted: false, monitors: Vec::new() };
+            entities.insert(seen.key.clone(), fresh);
+        }
+        let entity = entities.get_mut(&seen.key)?;
+        entity.newest = ticks;
+        let old_enough =
+            entity.first <= BEGINNING || ticks.saturating_sub(entity.first) >= plan.config.youngest_s;
+        if entity.admitted {
+            return Some(entity);
+        }
+        if !old_enough {
+            return None;
+        }
+        let wanted = seen.values.iter().filter(|value| value.is_some()).count().min(width);
+        if self.series + wanted > room {
+            self.left_out += wanted;
+            return None;
+        }
+        entity.admitted = true;
+        Some(entity)
+    }
+
+    fn forget(&mut self) {
+        let ticks = self.ticks;
+        for family in &mut self.families {
+            family.retain(|_, entity| ticks.saturating_sub(entity.newest) <= FORGET);
+        }
+        let monitors = self.families.iter().flat_map(HashMap::values).map(|entity| entity.monitors.len());
+        self.series = monitors.sum();
+    }
+}
+
+impl EntitySeries {
+    /// Judges the entity's values; monitors of metrics that appear are made.
+    fn judge(
+        &mut self,
+        at_us: i64,
+        seen: &EntitySecond,
+        judged: &[u16],
+        plan: &Plan,
+        seed: u32,
+        found: &mut impl FnMut(usize, f64, Verdict),
+    ) {
+        let config = &plan.config.series;
+        let mut next = 0;
+        for &metric in judged {
+            let value = seen.values[usize::from(metric)];
+            while self.monitors.get(next).is_some_and(|(own, _)| *own < metric) {
+                next += 1;
+            }
+            if !value.is_some() {
+                continue;
+            }
+            if self.monitors.get(next).is_none_or(|(own, _)| *own != metric) {
+                let seed = seed.wrapping_add(u32::from(metric)).wrapping_mul(0x9e37_79b9);
+                self.monitors.insert(next, (metric, SeriesMonitor::new(seed, config)));
+            }
+            let verdict = self.monitors[next].1.update(at_us, value.mean, config);
+            found(usize::from(metric), value.mean, verdict);
+        }
+        if self.monitors.capacity() > self.monitors.len() * 2 {
+            self.monitors.shrink_to_fit();
+        }
+    }
+}

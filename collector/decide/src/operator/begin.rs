@@ -1,0 +1,293 @@
+//! Begins steps: everything that may forbid an action is asked here, right before its order is given, in the
+//! order of the plans' urgency, so that what is scarce goes to what is worst.
+
+use std::collections::BTreeMap;
+
+use fettle_shared::command::{Action, Order};
+
+use super::run::{End, Phase, Run, StepEnd};
+use super::{Effect, Operator, Page, PageKind, OUTBOX_MAX};
+use crate::audit::Entry;
+use crate::budget::{self, Flight, Given, Groups};
+use crate::plan::Step;
+use crate::planner::{Known, WorldFacts, HOST_SILENT_US};
+use crate::policy::condition::Facts as _;
+use crate::policy::condition::Subject;
+use crate::policy::{Approval, Policy};
+use crate::world::World;
+
+/// How long taking back may be held up, µs.
+const TAKE_BACK_MAX_US: i64 = 5 * 60_000_000;
+
+/// What becomes of a step whose turn it might be.
+enum Turn {
+    /// It begins.
+    Begin,
+    /// It waits, for this.
+    Wait(String),
+    /// It needs a person's word.
+    Ask,
+    /// It is not done, because of this.
+    Skip(String),
+}
+
+impl Operator {
+    /// Actions that are under way.
+    fn flights(&self) -> Vec<Flight> {
+        let in_flight = self.state.runs.values().filter(|run| run.in_flight());
+        in_flight
+            .filter_map(Run::current)
+            .map(|step| Flight { place: step.place.clone(), group: step.group.clone() })
+            .collect()
+    }
+
+    pub(super) fn begin_steps(&mut self, policy: &Policy, world: &World, generation: u64, now_us: i64) {
+        let mut flights = self.flights();
+        let mut waiting: Vec<_> = self
+            .state
+            .runs
+            .values()
+            .filter(|run| matches!(run.phase, Phase::Waiting { .. }))
+            .map(Run::urgency)
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        waiting.sort();
+        let groups = Groups::of(world, &policy.budgets.group_label);
+        for (_, _, id) in waiting {
+            let Some(run) = self.state.runs.get(&id) else { continue };
+            let Some(step) = run.plan.steps.get(run.step).cloned() else { continue };
+            match self.turn(run, &step, policy, (world, &groups), &flights, now_us) {
+                Turn::Begin => {
+                    flights.push(Flight { place: step.place.clone(), group: step.group.clone() });
+                    self.order(&id, &step, step.action.clone(), false, policy, generation, now_us);
+                }
+                Turn::Wait(on) => self.hold_up(&id, on, policy, now_us),
+                Turn::Ask => self.ask(&id, &step, policy, now_us),
+                Turn::Skip(note) => {
+                    if let Some(run) = self.state.runs.get_mut(&id) {
+                        let strategy = step.strategy.clone();
+                        run.log.push(StepEnd { strategy, ended: None, note: note.clone(), at_us: now_us });
+                    }
+                    self.next_step(&id, &note, now_us);
+                }
+            }
+        }
+    }
+
+    /// Asks everything that may forbid the step.
+    fn turn(
+        &self,
+        run: &Run,
+        step: &Step,
+        policy: &Policy,
+        (world, groups): (&World, &Groups),
+        flights: &[Flight],
+        now_us: i64,
+    ) -> Turn {
+        if let Some(freeze) = &self.state.freeze {
+            return Turn::Wait(format!("everything is frozen by {}", freeze.who));
+        }
+        if policy.frozen {
+            return Turn::Wait("the policy freezes everything".to_owned());
+        }
+        if self.state.outbox.len() >= OUTBOX_MAX {
+            return Turn::Wait("the audit cannot be written".to_owned());
+        }
+        if matches!(&run.phase, Phase::Waiting { not_before_us, .. } if now_us < *not_before_us) {
+            return Turn::Wait("the agent asked to wait".to_owned());
+        }
+        if run.approved_by.is_none() {
+            if step.approval == Approval::Ask {
+                return Turn::Ask;
+            }
+            if self.state.storm_until_us > now_us {
+                return Turn::Wait("alerts storm, so only a person's word counts".to_owned());
+            }
+            if policy.quiet.iter().any(|window| window.holds(now_us)) {
+                return Turn::Wait("these are quiet hours, so only a person's word counts".to_owned());
+            }
+        }
+        if let Some(forbidden) = self.prerequisites(run, step, world, now_us) {
+            return forbidden;
+        }
+        match world.hosts.get(&step.place.host) {
+            Some(host) if now_us - host.seen_us <= HOST_SILENT_US => {}
+            _ => return Turn::Wait(format!("nothing is heard of {}", step.place.host)),
+        }
+        if matches!(step.action, Action::Restart | Action::Start) {
+            if let Some(broken) = world.deepest_broken(&step.place) {
+                return Turn::Wait(format!("{broken}, which it needs, is down"));
+            }
+        }
+        match budget::allows(policy, (world, groups), &self.state.ledger, flights, &step.place, now_us) {
+            Ok(()) => Turn::Begin,
+            Err(why) => Turn::Wait(why),
+        }
+    }
+
+    fn prerequisites(&self, run: &Run, step: &Step, world: &World, now_us: i64) -> Option<Turn> {
+        let memory = &self.state.memory;
+        let action = step.action.name();
+        if memory.refused_until(action, &step.place, now_us).is_some() {
+            return Some(Turn::Skip("the agent refused it".to_owned()));
+        }
+        if run.tries == 0 && memory.open_until(action, &step.place, now_us).is_some() {
+            return Some(Turn::Skip("it keeps failing on this target".to_owned()));
+        }
+        let watched = self.state.incidents.get(&run.plan.incident)?;
+        let incidents = BTreeMap::new();
+        let known = Known { world, memory, incidents: &incidents, number: 0 };
+        let facts = WorldFacts { known, incident: &watched.incident, place: &step.place, now_us };
+        for condition in &step.requires {
+            // A dependency that is down is waited for: it has a plan of its own, or gets one.
+            let waits = condition.subject == Subject::Dependencies;
+            if condition.holds(&facts) != Some(true) {
+                let value = facts.value(&condition.subject);
+                let note = format!(
+                    "it needs {condition}, and it is {}",
+                    value.map_or("unknown".to_owned(), |value| value.to_string())
+                );
+                return Some(if waits { Turn::Wait(note) } else { Turn::Skip(note) });
+            }
+        }
+        None
+    }
+
+    /// Notes what a plan waits for; people and the audit hear of it once a step.
+    fn hold_up(&mut self, id: &str, reason: String, policy: &Policy, now_us: i64) {
+        let Some(run) = self.state.runs.get_mut(id) else { return };
+        if let Phase::Waiting { on, .. } = &mut run.phase {
+            on.clone_from(&reason);
+        }
+        if std::mem::replace(&mut run.told_held, true) {
+            return;
+        }
+        let who = format!("policy:{}", policy.digest);
+        self.audit(
+            now_us,
+            Entry { kind: "held", who, what: reason, plan: id.to_owned(), ..Entry::default() },
+        );
+        self.changed(id, now_us);
+    }
+
+    fn ask(&mut self, id: &str, step: &Step, policy: &Policy, now_us: i64) {
+        let Some(run) = self.state.runs.get_mut(id) else { return };
+        run.phase = Phase::Proposed { since_us: now_us };
+        let plan = run.plan.clone();
+        let what =
+            format!("{} of {} needs a person's word: {}", step.action.name(), step.place, plan.because);
+        let who = format!("policy:{}", policy.digest);
+        self.audit(
+            now_us,
+            Entry { kind: "asked", who, what: what.clone(), plan: id.to_owned(), ..Entry::default() },
+        );
+        self.page(Page {
+            id: format!("approval-{id}"),
+            kind: PageKind::Approval,
+            severity: plan.severity,
+            place: step.place.clone(),
+            summary: what,
+            incident: plan.incident,
+            plan: id.to_owned(),
+            at_us: now_us,
+        });
+        self.changed(id, now_us);
+    }
+
+    /// Gives an order: the intent stands in the audit before it leaves.
+    #[allow(clippy::too_many_arguments)]
+    fn order(
+        &mut self,
+        id: &str,
+        step: &Step,
+        action: Action,
+        back: bool,
+        policy: &Policy,
+        generation: u64,
+        now_us: i64,
+    ) {
+        let Some(run) = self.state.runs.get_mut(id) else { return };
+        run.tries += 1;
+        let mark = if back { "b" } else { "" };
+        let order = Order {
+            id: format!("{id}-{}-{mark}{}", run.step, run.tries),
+            host: step.place.host.clone(),
+            generation: generation.max(self.state.generation + 1),
+            issued_us: now_us,
+            expires_us: now_us + step.expires_us,
+            component: step.place.component.clone(),
+            action,
+            timeout_s: step.timeout_s,
+            dry_run: false,
+            plan: format!("{id} step {}", run.step + 1),
+        };
+        self.state.generation = order.generation;
+        self.state.ledger.give(Given {
+            at_us: now_us,
+            host: step.place.host.clone(),
+            group: step.group.clone(),
+        });
+        let who = run.approved_by.clone().unwrap_or_else(|| format!("policy:{}", policy.digest));
+        run.phase = Phase::Ordered { order: order.clone(), back, sent_us: now_us, accepted_us: 0 };
+        let what = format!("{} of {}", order.action.name(), step.place);
+        let what = if back { format!("take back: {what}") } else { what };
+        let detail = serde_json::to_value(&order).unwrap_or_default();
+        let intent =
+            Entry { kind: "intent", who, what, plan: id.to_owned(), order: order.id.clone(), detail };
+        self.audit(now_us, intent);
+        self.effect(Effect::Send(order));
+        self.changed(id, now_us);
+    }
+
+    /// Gives the orders that take steps back. Their place is theirs already; the windows and the freeze bind
+    /// them like any other.
+    pub(super) fn take_back(&mut self, policy: &Policy, world: &World, generation: u64, now_us: i64) {
+        let ids: Vec<String> = self
+            .state
+            .runs
+            .iter()
+            .filter(|(_, run)| matches!(run.phase, Phase::TurningBack { .. }))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            let Some(run) = self.state.runs.get(&id) else { continue };
+            let Phase::TurningBack { since_us, not_before_us, action, by_hand } = run.phase.clone() else {
+                continue;
+            };
+            let Some(step) = run.current().cloned() else { continue };
+            let ledger = &self.state.ledger;
+            let allowed = if by_hand {
+                let groups = Groups::of(world, &policy.budgets.group_label);
+                budget::allows(policy, (world, &groups), ledger, &self.flights(), &step.place, now_us)
+            } else {
+                budget::window_allows(policy, ledger, &step.place, &step.group, now_us)
+            };
+            let stopped = self.state.freeze.is_some() || policy.frozen || allowed.is_err();
+            if now_us - since_us > TAKE_BACK_MAX_US || run.tries >= 3 {
+                self.not_taken_back(&id, "it could not be ordered in time", now_us);
+            } else if !stopped && now_us >= not_before_us && self.state.outbox.len() < OUTBOX_MAX {
+                self.order(&id, &step, action, true, policy, generation, now_us);
+            }
+        }
+    }
+
+    /// A step that did not help stands as it is: a person must look, and nothing more is tried.
+    pub(super) fn not_taken_back(&mut self, id: &str, why: &str, now_us: i64) {
+        let Some(run) = self.state.runs.get(id) else { return };
+        let (plan, place) = (run.plan.clone(), run.verified_at());
+        let what = format!("the step on {place} did not help and was not taken back: {why}");
+        self.page(Page {
+            id: format!("not-taken-back-{id}-{}", run.step),
+            kind: PageKind::NotTakenBack,
+            severity: plan.severity,
+            place,
+            summary: what.clone(),
+            incident: plan.incident,
+            plan: id.to_owned(),
+            at_us: now_us,
+        });
+        self.end(id, End::Failed { why: what }, now_us);
+    }
+}

@@ -1,0 +1,383 @@
+//! Carries plans out. It never does anything itself: it takes words (alerts, samples, receipts, people's
+//! commands) and gives effects (audit records, orders, pages), in the order in which they are to be carried
+//! out. Its [`State`] is plain data.
+//!
+//! How it is driven, so that nothing is lost or done twice whenever the process dies:
+//!
+//! 1. feed words in, call [`Operator::tick`], which returns the new effects, each with a number;
+//! 2. save [`Operator::state`] whole; the effects stand in it until they are confirmed;
+//! 3. carry the effects out in their order, an audit record being stored before what follows it leaves;
+//! 4. [`Operator::confirm`] the last number.
+//!
+//! After [`Operator::restore`] the effects that were not confirmed come again with the same numbers, and every
+//! order in flight is sent again with the same id and generation: the agent answers with what it knows.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fettle_alert::handoff::{Finding, Severity};
+use fettle_shared::command::Order;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{AuditRecord, Entry, Head};
+use crate::budget::Ledger;
+use crate::incident::{Incident, Prediction};
+use crate::memory::Memory;
+use crate::plan::NoPlan;
+use crate::policy::Policy;
+use crate::world::Place;
+
+mod advance;
+mod begin;
+mod commands;
+mod explain;
+mod receipts;
+pub mod run;
+mod verify;
+
+pub use commands::CommandError;
+pub use explain::Explanation;
+use run::{Phase, Run};
+pub use verify::VerifyFacts;
+
+/// Most incidents watched.
+const INCIDENTS_MAX: usize = 20_000;
+/// Effects not carried out from which on nothing new is begun.
+const OUTBOX_MAX: usize = 20_000;
+/// Plans that are over and still remembered.
+const ENDED_MAX: usize = 200;
+
+/// Something to be carried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    /// Store it; the same sequence number again is the same record.
+    Audit(AuditRecord),
+    /// Sign it and send it; the same id again is the same order.
+    Send(Order),
+    /// Tell a person; the same id again is the same page.
+    Page(Page),
+    /// A plan has changed; ask [`Operator::run`] for it.
+    Changed {
+        /// The plan.
+        plan: String,
+        /// Where it stands now, in a word.
+        state: String,
+    },
+}
+
+/// An effect and its number, from 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// Number.
+    pub number: u64,
+    /// What to do.
+    pub effect: Effect,
+}
+
+/// Why a person is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageKind {
+    /// All that may be tried was tried, or does not last.
+    GaveUp,
+    /// A plan needs a person's word.
+    Approval,
+    /// An agent does not take this collector's orders.
+    Distrusted,
+    /// Alerts are so many that nothing is done without a person's word.
+    Storm,
+    /// A step that did not help could not be taken back.
+    NotTakenBack,
+}
+
+/// A call for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Names it for ever.
+    pub id: String,
+    /// Why.
+    pub kind: PageKind,
+    /// How bad.
+    pub severity: Severity,
+    /// Where.
+    pub place: Place,
+    /// One line.
+    pub summary: String,
+    /// Incident, if it is about one.
+    pub incident: String,
+    /// Plan, if it is about one.
+    pub plan: String,
+    /// When, µs since 1970.
+    pub at_us: i64,
+}
+
+/// An incident and what is done about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The incident.
+    pub incident: Incident,
+    /// Plans made for it.
+    pub plans: u32,
+    /// No plan before, µs since 1970.
+    pub next_plan_us: i64,
+    /// Why it is left alone until it was well for some time; empty: it is not.
+    pub left_alone: String,
+    /// Since when it is well, µs since 1970 by the collector's clock; 0: it is not.
+    pub well_us: i64,
+    /// Why there was no plan when one was last thought of.
+    pub no_plan: Option<NoPlan>,
+}
+
+/// Nothing is done at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Who wants it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// Since, µs since 1970.
+    pub at_us: i64,
+}
+
+/// All that must survive.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Incidents by id.
+    pub incidents: BTreeMap<String, Watched>,
+    /// Plans by id.
+    pub runs: BTreeMap<String, Run>,
+    /// What was tried.
+    pub memory: Memory,
+    /// Orders given.
+    pub ledger: Ledger,
+    /// End of the audit's chain.
+    pub head: Head,
+    /// Generation of the last order.
+    pub generation: u64,
+    /// The global stop.
+    pub freeze: Option<Freeze>,
+    /// Until when only a person's word counts, µs since 1970.
+    pub storm_until_us: i64,
+    /// When the newest alerts began, µs since 1970.
+    pub new_alerts: VecDeque<i64>,
+    /// Effects that are not confirmed.
+    pub outbox: VecDeque<Numbered>,
+    /// Number of the last effect.
+    pub number: u64,
+    /// Words of agents' own actions that are in the audit already.
+    pub heard_local: VecDeque<String>,
+    /// Incidents that were not taken, because too many are watched.
+    pub incidents_dropped: u64,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Operator {
+    state: State,
+    /// Number of the last effect that was handed over in this life.
+    handed: u64,
+    /// In this life orders in flight have not been sent again yet.
+    restored: bool,
+}
+
+impl Operator {
+    /// One with nothing on its mind.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that goes on where the state was saved.
+    pub fn restore(state: State) -> Self {
+        Self { state, handed: 0, restored: true }
+    }
+
+    /// All that must survive: to be saved after each tick that gave effects, before they are carried out.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// A plan and where it stands.
+    pub fn run(&self, plan: &str) -> Option<&Run> {
+        self.state.runs.get(plan)
+    }
+
+    /// Effects up to this number are carried out. Those that were not handed over yet stay.
+    pub fn confirm(&mut self, number: u64) {
+        let number = number.min(self.handed);
+        while self.state.outbox.front().is_some_and(|one| one.number <= number) {
+            self.state.outbox.pop_front();
+        }
+    }
+
+    /// A word on an alert. Repeats are welcome; a pending one is only waited for.
+    pub fn alert(&mut self, finding: &Finding, policy: &Policy, now_us: i64) {
+        self.take(Incident::from_finding(finding, now_us), policy, now_us);
+    }
+
+    /// A word of the failure prediction. Nothing comes of it when no entry of the policy is for predictions.
+    pub fn prediction(&mut self, prediction: &Prediction, policy: &Policy, now_us: i64) {
+        let Some(least) = policy.least_probability() else { return };
+        self.take(Incident::from_prediction(prediction, least, now_us), policy, now_us);
+    }
+
+    /// What a health check or an action of this component printed; it may speak of a known kind of error.
+    pub fn output(&mut self, place: &Place, text: &str, now_us: i64) {
+        if let Some(pattern) = self.state.memory.heard(place, text, now_us) {
+            for watched in self.state.incidents.values_mut() {
+                if watched.incident.place() == *place {
+                    watched.incident.pattern = Some(pattern);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, mut incident: Incident, policy: &Policy, now_us: i64) {
+        incident.pattern = self.state.memory.pattern(&incident.place(), now_us);
+        let id = incident.id.clone();
+        let known = self.state.incidents.get(&id);
+        if known.is_some_and(|known| known.incident.at_us > incident.at_us) {
+            return; // An old word that came late.
+        }
+        let began = incident.firing && !known.is_some_and(|known| known.incident.firing);
+        if known.is_none() && !incident.firing {
+            return;
+        }
+        if known.is_none() && !self.room_for(&incident) {
+            self.state.incidents_dropped += 1;
+            return;
+        }
+        let firing = incident.firing;
+        let watched = self.state.incidents.entry(id.clone()).or_insert_with(|| Watched {
+            incident: incident.clone(),
+            plans: 0,
+            next_plan_us: now_us,
+            left_alone: String::new(),
+            well_us: 0,
+            no_plan: None,
+        });
+        watched.incident = incident;
+        if began {
+            watched.next_plan_us = now_us;
+        }
+        if firing {
+            // Well for long enough to be another incident; else it is the same one that flaps.
+            if watched.well_us > 0 && now_us - watched.well_us >= policy.attempt_window_us {
+                watched.left_alone.clear();
+                watched.plans = 0;
+            }
+            watched.well_us = 0;
+        } else if watched.well_us == 0 {
+            watched.well_us = now_us;
+        }
+        if began {
+            self.count_for_storm(policy, now_us);
+        }
+        self.alert_spoke(&id, now_us);
+    }
+
+    /// Makes room for an incident, at the cost of one that is over or less bad.
+    fn room_for(&mut self, incident: &Incident) -> bool {
+        if self.state.incidents.len() < INCIDENTS_MAX {
+            return true;
+        }
+        let busy: std::collections::BTreeSet<&str> =
+            self.state.runs.values().filter(|run| run.live()).map(|run| run.plan.incident.as_str()).collect();
+        let least = self
+            .state
+            .incidents
+            .iter()
+            .filter(|(id, _)| !busy.contains(id.as_str()))
+            .min_by_key(|(_, one)| (one.incident.firing, one.incident.severity, one.incident.heard_us))
+            .filter(|(_, one)| !one.incident.firing || one.incident.severity < incident.severity)
+            .map(|(id, _)| id.clone());
+        least.is_some_and(|id| self.state.incidents.remove(&id).is_some())
+    }
+
+    fn count_for_storm(&mut self, policy: &Policy, now_us: i64) {
+        let state = &mut self.state;
+        state.new_alerts.push_back(now_us);
+        while state.new_alerts.front().is_some_and(|at_us| *at_us <= now_us - policy.storm.per_us)
+            || state.new_alerts.len() > policy.storm.alerts as usize + 1
+        {
+            state.new_alerts.pop_front();
+        }
+        if state.new_alerts.len() <= policy.storm.alerts as usize {
+            return;
+        }
+        let was = state.storm_until_us > now_us;
+        state.storm_until_us = now_us + policy.storm.freeze_us;
+        if was {
+            return;
+        }
+        let what = format!(
+            "more than {} alerts began in {} s: nothing is done without a person's word for {} s",
+            policy.storm.alerts,
+            policy.storm.per_us / 1_000_000,
+            policy.storm.freeze_us / 1_000_000
+        );
+        let who = format!("policy:{}", policy.digest);
+        self.audit(now_us, Entry { kind: "storm", who, what: what.clone(), ..Entry::default() });
+        self.page(Page {
+            id: format!("storm-{now_us}"),
+            kind: PageKind::Storm,
+            severity: Severity::Critical,
+            place: Place::default(),
+            summary: what,
+            incident: String::new(),
+            plan: String::new(),
+            at_us: now_us,
+        });
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.state.number += 1;
+        self.state.outbox.push_back(Numbered { number: self.state.number, effect });
+    }
+
+    fn audit(&mut self, now_us: i64, entry: Entry) {
+        let record = self.state.head.append(now_us, entry);
+        self.effect(Effect::Audit(record));
+    }
+
+    fn page(&mut self, page: Page) {
+        self.effect(Effect::Page(page));
+    }
+
+    /// Says that a plan has changed.
+    fn changed(&mut self, plan: &str, now_us: i64) {
+        let Some(run) = self.state.runs.get_mut(plan) else { return };
+        run.changed_us = now_us;
+        let state = run.state().to_owned();
+        self.effect(Effect::Changed { plan: plan.to_owned(), state });
+    }
+
+    /// Hands over the effects of this life that were not handed over yet.
+    fn hand_over(&mut self) -> Vec<Numbered> {
+        let handed = self.handed;
+        self.handed = self.state.number;
+        self.state.outbox.iter().filter(|one| one.number > handed).cloned().collect()
+    }
+
+    /// Forgets plans that have been over the longest, and incidents that have been well for long.
+    fn forget(&mut self, policy: &Policy, now_us: i64) {
+        let state = &mut self.state;
+        let mut over: Vec<(i64, String)> = state
+            .runs
+            .iter()
+            .filter_map(|(id, run)| match run.phase {
+                Phase::Ended { at_us, .. } => Some((at_us, id.clone())),
+                _ => None,
+            })
+            .collect();
+        if over.len() > ENDED_MAX {
+            over.sort();
+            for (_, id) in &over[..over.len() - ENDED_MAX] {
+                state.runs.remove(id);
+            }
+        }
+        let kept_us = policy.attempt_window_us;
+        state.incidents.retain(|_, one| one.well_us == 0 || now_us - one.well_us <= kept_us);
+        state.memory.forget(policy, now_us);
+        state.ledger.forget(policy, now_us);
+    }
+}

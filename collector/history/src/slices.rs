@@ -1,0 +1,122 @@
+//! Time in slices, so that memory is bounded whatever is asked for: a slice is as long as its size allows.
+
+use std::sync::Arc;
+
+use fettle_shared::catalogue::Catalogue;
+
+use crate::ask::{Ask, AskError, HistoryError};
+use crate::bounds::Span;
+use crate::rows::FamilyRows;
+use crate::statement::{self, Level};
+
+/// Bytes that the answers of one slice should come to.
+const TARGET_BYTES: usize = 64 << 20;
+/// Most bytes of one answer; a slice with a larger one is asked for in halves.
+const MOST_BYTES: usize = 256 << 20;
+/// Reductions a slice has at first, at least and at most: seconds of raw rows, windows of roll-ups.
+const FIRST: u32 = 60;
+const LEAST: u32 = 10;
+const MOST: u32 = 600;
+
+/// One host in a span of time.
+#[derive(Debug)]
+pub struct Slice {
+    /// Which time.
+    pub span: Span,
+    /// What it was made from.
+    pub level: Level,
+    /// The families that have rows, by rising position in the catalogue.
+    pub families: Vec<FamilyRows>,
+    /// Bytes of the answers.
+    pub bytes: usize,
+}
+
+/// One host's slices, in order of time.
+pub struct Slices<'a> {
+    ask: &'a dyn Ask,
+    catalogue: &'static Catalogue,
+    host: Arc<str>,
+    parts: std::vec::IntoIter<(Span, Level)>,
+    now: Option<(Span, Level)>,
+    reductions: u32,
+    failed: bool,
+}
+
+impl std::fmt::Debug for Slices<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slices").field("host", &self.host).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Slices<'a> {
+    /// The parts of time that are to be read ([`crate::Bounds::parts`]).
+    pub fn new(
+        ask: &'a dyn Ask,
+        catalogue: &'static Catalogue,
+        host: &str,
+        parts: Vec<(Span, Level)>,
+    ) -> Self {
+        let parts = parts.into_iter();
+        Self { ask, catalogue, host: host.into(), parts, now: None, reductions: FIRST, failed: false }
+    }
+
+    fn read(&mut self) -> Result<Option<Slice>, HistoryError> {
+        loop {
+            let Some((left, level)) = self.now.take().or_else(|| self.parts.next()) else { return Ok(None) };
+            let until = left.from.saturating_add(self.reductions * level.seconds()).min(left.until);
+            let span = Span { from: left.from, until };
+            let (families, bytes) = match self.families(span, level) {
+                Ok(read) => read,
+                Err(HistoryError::Ask(AskError::TooLarge { .. })) if self.reductions > LEAST => {
+                    self.reductions = (self.reductions / 2).max(LEAST);
+                    self.now = Some((left, level));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if until < left.until {
+                self.now = Some((Span { from: until, until: left.until }, level));
+            }
+            let fitting = (u64::from(self.reductions) * TARGET_BYTES as u64 / bytes.max(1) as u64) as u32;
+            self.reductions = fitting.clamp(LEAST, MOST).min(self.reductions * 4);
+            return Ok(Some(Slice { span, level, families, bytes }));
+        }
+    }
+
+    fn families(&self, span: Span, level: Level) -> Result<(Vec<FamilyRows>, usize), HistoryError> {
+        let (mut families, mut bytes) = (Vec::new(), 0);
+        for (position, family) in self.catalogue.families.iter().enumerate() {
+            let sql = statement::seconds(family, &self.host, span, level);
+            let answer = match self.ask.ask(&sql, MOST_BYTES) {
+                Err(AskError::TooLarge { most_bytes }) if self.reductions <= LEAST => {
+                    return Err(HistoryError::TooLarge {
+                        family: family.name.clone(),
+                        host: self.host.to_string(),
+                        seconds: span.seconds(),
+                        most_bytes,
+                    });
+                }
+                answer => answer?,
+            };
+            bytes += answer.len();
+            let rows = FamilyRows::read(position, family, answer)?;
+            if !rows.is_empty() {
+                families.push(rows);
+            }
+        }
+        Ok((families, bytes))
+    }
+}
+
+impl Iterator for Slices<'_> {
+    type Item = Result<Slice, HistoryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let read = self.read();
+        self.failed = read.is_err();
+        read.transpose()
+    }
+}

@@ -1,0 +1,133 @@
+//! A replay from the real engine finds what the live watch found in the same samples, row by row, and what
+//! it finds does not depend on what comes later.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../tests/store_support/mod.rs"]
+mod store_support;
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fettle_analysis::live::{AnomalyRow, HostWatch, LiveConfig, Plan};
+use fettle_analysis::second::RawSecond;
+use fettle_collector::store::AgentWindow;
+use fettle_history::{replay, Bounds, Job, Span};
+use fettle_shared::catalogue::{catalogue, MetricKind};
+use fettle_shared::frame::{FrameBuilder, FrameMeta, Key};
+use store_support::Engine;
+use support::{ingest, Asker, HOST};
+
+const SECONDS: u32 = 1_000;
+/// Seconds in which the host is in trouble.
+const FAULTS: [std::ops::Range<u32>; 2] = [480..520, 800..840];
+const FAMILIES: [&str; 5] = ["cpu", "load", "memory", "vm", "disk"];
+
+/// Frames of a host that is quiet but for its faults: two scans a second, values that sway a little.
+fn frames(start: u32) -> Vec<Vec<u8>> {
+    let mut builder = FrameBuilder::new(catalogue());
+    let families: Vec<_> = FAMILIES.iter().map(|name| catalogue().family(name).unwrap()).collect();
+    let keys = [Key::Text("all")];
+    let slots: Vec<_> = families.iter().map(|f| builder.add_entity(f.id, &keys[..f.entity.len()])).collect();
+    for family in &families {
+        builder.set_present(family.id, &vec![true; family.metrics.len()]);
+    }
+    let mut random = 88_172_645_463_325_252u64;
+    let mut noise = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % 200) as i64
+    };
+    let mut counters = vec![vec![0i64; 600]; families.len()];
+    let mut out = Vec::new();
+    for second in 0..SECONDS {
+        let trouble = FAULTS.iter().any(|fault| fault.contains(&second));
+        for half in [0, 500_000] {
+            for (at, family) in families.iter().enumerate() {
+                builder.begin_scan(family.id, (i64::from(start) + i64::from(second)) * 1_000_000 + half);
+                let row: Vec<i64> = family
+                    .metrics
+                    .iter()
+                    .enumerate()
+                    .map(|(metric, of)| {
+                        let value = 1_000 + noise() + if trouble && metric % 3 == 0 { 4_000 } else { 0 };
+                        let total = &mut counters[at][metric];
+                        *total += value;
+                        if of.kind == MetricKind::Counter {
+                            *total
+                        } else {
+                            value
+                        }
+                    })
+                    .collect();
+                builder.push(family.id, slots[at], &row);
+            }
+        }
+        let mut bytes = Vec::new();
+        builder.seal(&FrameMeta { agent: HOST, boot: 1, seq: u64::from(second) + 1 }, &mut bytes);
+        out.push(bytes);
+    }
+    out
+}
+
+/// What the collector finds while the seconds are live.
+fn live(seconds: &BTreeMap<u32, AgentWindow>, plan: &Plan) -> Vec<AnomalyRow> {
+    let mut watch = HostWatch::new(HOST, plan);
+    let mut found = Vec::new();
+    for (second, window) in seconds {
+        let raw = RawSecond { host: HOST, second: *second, families: window.families(catalogue()) };
+        let reduced = watch.reduce(&raw, plan);
+        found.extend(watch.second(&reduced, plan).anomalies);
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
+    let engine = Engine::shared();
+    let store = engine.store("replay", catalogue()).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    let start = now / 60 * 60 - 2 * SECONDS;
+    let seconds = ingest(&store, &frames(start)).await;
+    let plan = Plan::new(catalogue(), LiveConfig::default());
+    let live = live(&seconds, &plan);
+    let in_fault = |fault: &std::ops::Range<u32>| {
+        let found = live.iter().filter(|row| {
+            let second = (row.at_us / 1_000_000) as u32 - 1 - start;
+            fault.contains(&second)
+        });
+        found.count()
+    };
+    assert!(FAULTS.iter().all(|fault| in_fault(fault) > 0), "both faults are found: {live:#?}");
+
+    let asker = Asker::new(&engine.settings("replay").url, "replay");
+    tokio::task::spawn_blocking(move || {
+        let bounds = Bounds::ask(&asker, catalogue()).unwrap();
+        assert_eq!(bounds.all, Span { from: start, until: start + SECONDS });
+        let run = |until: u32, report_from: u32| {
+            let parts = bounds.parts(Span { from: start, until });
+            let job = Job { host: HOST, parts, report_from };
+            replay(&asker, &job, &plan, &|_| ()).unwrap()
+        };
+        let whole = run(start + SECONDS, start);
+        assert_eq!((whole.seconds, whole.rolled_seconds, whole.empty_seconds), (u64::from(SECONDS), 0, 0));
+        assert_eq!(whole.anomalies, live, "the same findings, in the same words");
+        assert!(whole.claims.points() > 100_000, "{:?}", whole.claims);
+
+        // Cut at 60 %: the same as far as it goes.
+        let cut = start + SECONDS * 6 / 10;
+        let part = run(cut, start);
+        let common: Vec<AnomalyRow> =
+            live.iter().filter(|row| row.at_us <= i64::from(cut) * 1_000_000).cloned().collect();
+        assert!(!common.is_empty() && common.len() < live.len());
+        assert_eq!(part.anomalies, common);
+
+        // What is found while learning is not told.
+        let late = run(start + SECONDS, cut);
+        assert_eq!(late.anomalies, live[common.len()..]);
+        assert_eq!(late.seconds, u64::from(start + SECONDS - cut));
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,144 @@
+//! Alerts, silences, plans and freezes over HTTP. Every change wants the token and the name of a person,
+//! and is answered by operations themselves, which write it into the audit.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::token::Token;
+use crate::handoff::{Ask, AskError, OperationsHandle, PlanVerb, SilenceOrder, Word};
+
+/// What these handlers need.
+#[derive(Debug, Clone)]
+pub struct OperationsState {
+    /// The way to operations.
+    pub operations: OperationsHandle,
+    /// Who shows it may change things.
+    pub token: Token,
+}
+
+/// The routes, below `/api/v3`.
+pub fn router(state: OperationsState) -> Router {
+    Router::new()
+        .route("/alerts", get(|s| read(s, Ask::Alerts)))
+        .route("/alerts/{id}", get(|s, Path(id): Path<String>| read(s, Ask::Alert(id))))
+        .route("/alerts/{id}/acknowledge", post(acknowledge))
+        .route("/silences", get(|s| read(s, Ask::Silences)).post(silence))
+        .route("/silences/{id}", delete(unsilence))
+        .route("/incidents", get(|s| read(s, Ask::Incidents)))
+        .route("/plans", get(|s| read(s, Ask::Plans)))
+        .route("/plans/{id}", get(|s, Path(id): Path<String>| read(s, Ask::Plan(id))))
+        .route("/plans/{id}/{verb}", post(change))
+        .route("/plan", get(|s| read(s, Ask::Explain)))
+        .route("/components", get(|s| read(s, Ask::Components)))
+        .route("/operations", get(|s| read(s, Ask::Status)))
+        .route("/operations/freeze", post(freeze))
+        .route("/operations/unfreeze", post(unfreeze))
+        .route("/channels/{name}/test", post(test_channel))
+        .with_state(state)
+}
+
+async fn read(State(state): State<OperationsState>, ask: Ask) -> Response {
+    answer(state.operations.ask(ask).await)
+}
+
+fn answer(result: Result<serde_json::Value, AskError>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => {
+            let status = match error {
+                AskError::Elsewhere(_) => StatusCode::SERVICE_UNAVAILABLE,
+                AskError::Unknown(_) => StatusCode::NOT_FOUND,
+                AskError::Refused(_) => StatusCode::CONFLICT,
+            };
+            refuse(status, &error.to_string())
+        }
+    }
+}
+
+fn refuse(status: StatusCode, error: &str) -> Response {
+    (status, Json(json!({ "error": error }))).into_response()
+}
+
+/// Does it if the token is shown and the body is what it should be.
+async fn change_with<T>(
+    state: OperationsState,
+    headers: &HeaderMap,
+    body: Result<Json<T>, JsonRejection>,
+    ask: impl FnOnce(T) -> Ask,
+) -> Response {
+    if !state.token.is_shown(headers) {
+        let error =
+            "send Authorization: Bearer TOKEN; the token is in api.token in the collector's state directory";
+        return refuse(StatusCode::UNAUTHORIZED, error);
+    }
+    match body {
+        Ok(Json(body)) => answer(state.operations.ask(ask(body)).await),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.body_text()),
+    }
+}
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+async fn acknowledge(
+    State(state): State<OperationsState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body<Word>,
+) -> Response {
+    change_with(state, &headers, body, |word| Ask::Acknowledge(id, word)).await
+}
+
+async fn silence(
+    State(state): State<OperationsState>,
+    headers: HeaderMap,
+    body: Body<SilenceOrder>,
+) -> Response {
+    change_with(state, &headers, body, Ask::Silence).await
+}
+
+async fn unsilence(
+    State(state): State<OperationsState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body<Word>,
+) -> Response {
+    change_with(state, &headers, body, |word| Ask::Unsilence(id, word)).await
+}
+
+async fn change(
+    State(state): State<OperationsState>,
+    Path((id, verb)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body<Word>,
+) -> Response {
+    let verb = match verb.as_str() {
+        "approve" => PlanVerb::Approve,
+        "deny" => PlanVerb::Deny,
+        "cancel" => PlanVerb::Cancel,
+        "roll_back" => PlanVerb::RollBack,
+        _ => return refuse(StatusCode::NOT_FOUND, "a plan is approved, denied, cancelled or rolled back"),
+    };
+    change_with(state, &headers, body, |word| Ask::Change(id, verb, word)).await
+}
+
+async fn freeze(State(state): State<OperationsState>, headers: HeaderMap, body: Body<Word>) -> Response {
+    change_with(state, &headers, body, Ask::Freeze).await
+}
+
+async fn unfreeze(State(state): State<OperationsState>, headers: HeaderMap, body: Body<Word>) -> Response {
+    change_with(state, &headers, body, Ask::Unfreeze).await
+}
+
+async fn test_channel(
+    State(state): State<OperationsState>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body<Word>,
+) -> Response {
+    change_with(state, &headers, body, |word| Ask::TestChannel(name, word)).await
+}

@@ -1,0 +1,124 @@
+//! Sends signed orders as requests and takes receipts. Both are said again until they are answered, so a
+//! message lost on the way costs a second and nothing else.
+
+use std::time::Duration;
+
+use async_nats::{Client, Message, Subject};
+use bytes::Bytes;
+use fettle_shared::command::{Order, Receipt};
+use fettle_shared::subjects::{is_agent_name, orders_subject, RECEIPTS_FILTER};
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+
+use super::SigningKey;
+
+/// How long an agent has to answer an order.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Receipts that may wait to be stored; more are handed in again.
+const WAITING: usize = 256;
+/// Longest receipt taken.
+const MOST_BYTES: usize = 64 << 10;
+/// Pause before the subscription is made again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of sending an order.
+#[derive(Debug)]
+pub enum Answer {
+    /// The agent's word.
+    Receipt(Box<Receipt>),
+    /// No answer, for this reason; the order may or may not have arrived.
+    Silence(String),
+}
+
+/// A receipt that an agent handed in, and where it waits for the word that it is stored.
+#[derive(Debug)]
+pub struct HandedIn {
+    /// The receipt.
+    pub receipt: Receipt,
+    reply: Option<Subject>,
+}
+
+/// Speaks to agents. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    client: Client,
+    key: SigningKey,
+}
+
+impl Sender {
+    /// A sender that signs with this key.
+    pub fn new(client: Client, key: SigningKey) -> Self {
+        Self { client, key }
+    }
+
+    /// The public key, 64 hexadecimal digits: what hosts' files must trust.
+    pub fn public_key(&self) -> String {
+        self.key.public()
+    }
+
+    /// Gives an order and waits for the agent's first word.
+    pub async fn give(&self, order: &Order) -> Answer {
+        let payload = match self.key.seal(order) {
+            Ok(payload) => Bytes::from(payload),
+            Err(cause) => return Answer::Silence(cause),
+        };
+        let request = self.client.request(orders_subject(&order.host), payload);
+        match tokio::time::timeout(PATIENCE, request).await {
+            Err(_) => Answer::Silence(format!("no answer in {} s", PATIENCE.as_secs())),
+            Ok(Err(error)) => Answer::Silence(error.to_string()),
+            Ok(Ok(message)) => match serde_json::from_slice::<Receipt>(&message.payload) {
+                Ok(receipt) if receipt.id == order.id && receipt.host == order.host => {
+                    Answer::Receipt(Box::new(receipt))
+                }
+                Ok(_) => Answer::Silence("the answer is about another order".into()),
+                Err(error) => Answer::Silence(format!("the answer cannot be read: {error}")),
+            },
+        }
+    }
+
+    /// Receipts as agents hand them in. Each must be [`Sender::confirm`]ed once it is stored.
+    pub fn receipts(&self) -> mpsc::Receiver<HandedIn> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                match client.subscribe(RECEIPTS_FILTER).await {
+                    Ok(mut messages) => {
+                        while let Some(message) = messages.next().await {
+                            if let Some(handed_in) = read(message) {
+                                // A full queue: the agent hands it in again.
+                                let _ = sender.try_send(handed_in);
+                            }
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "receipts cannot be listened for; trying again"),
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        receiver
+    }
+
+    /// Tells the agent that its receipt is stored.
+    pub async fn confirm(&self, handed_in: &HandedIn) {
+        let Some(reply) = &handed_in.reply else { return };
+        let id = Bytes::copy_from_slice(handed_in.receipt.id.as_bytes());
+        if let Err(error) = self.client.publish(reply.clone(), id).await {
+            tracing::debug!(%error, "a receipt was not confirmed; it comes again");
+        }
+    }
+}
+
+/// The receipt in a message, if it is one and of the agent whose subject it came on.
+fn read(message: Message) -> Option<HandedIn> {
+    let agent = message.subject.strip_prefix("fettle.receipts.")?;
+    if message.payload.len() > MOST_BYTES || !is_agent_name(agent) {
+        return None;
+    }
+    let receipt: Receipt = serde_json::from_slice(&message.payload).ok()?;
+    if receipt.host != agent {
+        tracing::warn!(agent, host = receipt.host, "a receipt came on another agent's subject; refused");
+        return None;
+    }
+    Some(HandedIn { receipt, reply: message.reply })
+}

@@ -1,0 +1,327 @@
+//! Where everything that operations hear comes together: findings go to the alerts and to whoever mends,
+//! reports make the picture of the fleet and verify what was done. Plain code without I/O: it is told the time,
+//! and what it wants done comes out as a [`Turn`], to be carried out once the state is saved.
+
+use std::collections::BTreeMap;
+
+use fettle_alert::handoff::{Finding, Labels, Notification, Standing};
+use fettle_alert::manage::{self, Dependencies, Manager};
+use fettle_decide::operator::run::Run;
+use fettle_decide::operator::{self, Effect, Operator, Page, PageKind, VerifyFacts};
+use fettle_decide::policy::Policy;
+use fettle_decide::world::{ComponentView, HostView, World};
+use fettle_shared::command::{Order, Receipt};
+use fettle_shared::inventory::Inventory;
+use serde::{Deserialize, Serialize};
+
+use super::history::History;
+use super::report::HostReport;
+
+/// Version of what is saved.
+const VERSION: u32 = 1;
+/// Hosts that are known at most.
+const MOST_HOSTS: usize = 20_000;
+/// A host not heard of for this long is forgotten, µs.
+const FORGET_US: i64 = 24 * 3600 * 1_000_000;
+/// Pages are said again this often, µs, so that they do not go stale.
+const RESAY_US: i64 = 10_000_000;
+
+/// All that is saved.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Saved {
+    version: u32,
+    manager: manage::State,
+    operator: operator::State,
+    history: History,
+    pages: BTreeMap<String, Page>,
+    inventories: BTreeMap<String, Inventory>,
+}
+
+/// What is to be done once the state is saved.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Orders to be given.
+    pub orders: Vec<Order>,
+    /// Notifications to be sent.
+    pub notifications: Vec<Notification>,
+    /// Whether anything changed that must survive.
+    pub changed: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub manager: Manager,
+    pub operator: Operator,
+    pub policy: Policy,
+    pub world: World,
+    pub history: History,
+    pages: BTreeMap<String, Page>,
+    said_us: i64,
+    inventories: BTreeMap<String, Inventory>,
+    seen_version: u64,
+    dirty: bool,
+    /// Messages that try channels; not saved, as nobody minds their loss.
+    trials: Vec<Notification>,
+}
+
+impl Desk {
+    /// Goes on from what was saved, or begins anew.
+    pub(super) fn new(saved: Option<Saved>, config: manage::Config, policy: Policy) -> Self {
+        let saved = saved.filter(|saved| saved.version == VERSION).unwrap_or_default();
+        let mut desk = Self {
+            manager: Manager::restore(config, saved.manager),
+            operator: Operator::restore(saved.operator),
+            policy,
+            world: World::default(),
+            history: saved.history,
+            pages: saved.pages,
+            said_us: 0,
+            inventories: BTreeMap::new(),
+            seen_version: 0,
+            dirty: false,
+            trials: Vec::new(),
+        };
+        for inventory in saved.inventories.into_values() {
+            desk.inventory(inventory);
+        }
+        desk
+    }
+
+    /// What is to be saved, as JSON.
+    pub(super) fn save(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            version: u32,
+            manager: &'a manage::State,
+            operator: &'a operator::State,
+            history: &'a History,
+            pages: &'a BTreeMap<String, Page>,
+            inventories: &'a BTreeMap<String, Inventory>,
+        }
+        serde_json::to_vec(&View {
+            version: VERSION,
+            manager: self.manager.state(),
+            operator: self.operator.state(),
+            history: &self.history,
+            pages: &self.pages,
+            inventories: &self.inventories,
+        })
+    }
+
+    /// Takes what the owner of a partition tells of a host.
+    pub(super) fn report(&mut self, report: &HostReport, now_us: i64) {
+        if !report.findings.is_empty() {
+            self.manager.findings(&report.findings, now_us);
+            for finding in &report.findings {
+                self.operator.alert(finding, &self.policy, now_us);
+            }
+        }
+        if report.at_us == 0 || !self.room_for(&report.host) {
+            return;
+        }
+        let view = self.world.hosts.entry(report.host.clone()).or_default();
+        view.seen_us = now_us;
+        view.values.clone_from(&report.values);
+        for (name, seen) in &report.components {
+            let known = view.components.entry(name.clone()).or_default();
+            if known.up != Some(false) && !seen.up {
+                known.down_since_us = report.at_us;
+            }
+            known.up = Some(seen.up);
+            known.kind.clone_from(&seen.kind);
+            known.critical = seen.critical;
+            known.replicas = Some(seen.replicas);
+        }
+        self.observe(report);
+    }
+
+    /// Shows whoever verifies what was seen. Only a second that began after an action ended is fresh.
+    fn observe(&mut self, report: &HostReport) {
+        let at_us = report.at_us - 1_000_000;
+        let Some(view) = self.world.hosts.get(&report.host) else { return };
+        let others_up: BTreeMap<String, bool> =
+            report.components.iter().map(|(name, seen)| (name.clone(), seen.up)).collect();
+        for (name, seen) in &report.components {
+            let known = view.components.get(name);
+            let needs = known.map_or(&[][..], |known| known.depends_on.as_slice());
+            let facts = VerifyFacts {
+                up: Some(seen.up),
+                dependencies_up: Some(needs.iter().all(|need| others_up.get(need).copied().unwrap_or(true))),
+                others_up: others_up.clone(),
+                replicas: Some(seen.replicas),
+                replica_bounds: known.and_then(|known| known.replica_bounds),
+                values: report.values.clone(),
+            };
+            self.operator.observe(&report.host, name, &facts, at_us);
+        }
+        let facts = VerifyFacts { others_up, values: report.values.clone(), ..VerifyFacts::default() };
+        self.operator.observe(&report.host, "", &facts, at_us);
+    }
+
+    /// Takes what an agent tells of its host's file.
+    pub(super) fn inventory(&mut self, inventory: Inventory) {
+        if !self.room_for(&inventory.host) {
+            return;
+        }
+        let view: &mut HostView = self.world.hosts.entry(inventory.host.clone()).or_default();
+        view.offers = Some(inventory.offers.clone());
+        view.components.retain(|name, _| inventory.components.contains_key(name));
+        for (name, declared) in &inventory.components {
+            let known: &mut ComponentView = view.components.entry(name.clone()).or_default();
+            known.kind.clone_from(&declared.kind);
+            known.depends_on.clone_from(&declared.depends_on);
+            known.critical = declared.critical;
+            known.replica_bounds = declared.replica_bounds;
+            known.release_changed_us = declared.release_changed_us;
+            known.offers = Some(declared.offers.clone());
+        }
+        let changed = self.inventories.get(&inventory.host) != Some(&inventory);
+        if changed {
+            self.inventories.insert(inventory.host.clone(), inventory);
+            self.dirty = true;
+            let needs = |inventory: &Inventory| {
+                let one = |(name, declared): (&String, &fettle_shared::inventory::Declared)| {
+                    (name.clone(), declared.depends_on.clone())
+                };
+                inventory.components.iter().map(one).collect()
+            };
+            let all: Dependencies =
+                self.inventories.iter().map(|(host, inventory)| (host.clone(), needs(inventory))).collect();
+            self.manager.set_dependencies(all);
+        }
+    }
+
+    /// What the newest inventory says a component complains of.
+    pub(super) fn complaints(&mut self, inventory: &Inventory, now_us: i64) {
+        for (name, declared) in inventory.components.iter().filter(|(_, one)| !one.complaint.is_empty()) {
+            let place = fettle_decide::world::Place::new(&inventory.host, name);
+            self.operator.output(&place, &declared.complaint, now_us);
+        }
+    }
+
+    /// Takes an agent's word on an action.
+    pub(super) fn receipt(&mut self, receipt: &Receipt, now_us: i64) {
+        self.operator.receipt(receipt, &self.policy, now_us);
+        self.history.action(receipt, now_us);
+        self.dirty = true;
+    }
+
+    /// Decides. What it gives may be carried out once the state is saved, if it says that it changed.
+    pub(super) fn turn(&mut self, now_us: i64) -> Turn {
+        let mut turn = Turn::default();
+        for numbered in self.operator.tick(&self.policy, &self.world, now_us.unsigned_abs(), now_us) {
+            match numbered.effect {
+                Effect::Audit(record) => self.history.audit(&record),
+                Effect::Send(order) => turn.orders.push(order),
+                Effect::Page(page) => {
+                    self.pages.insert(page.id.clone(), page);
+                    self.said_us = 0;
+                }
+                Effect::Changed { plan, state } => {
+                    tracing::info!(plan, state, "a plan has changed");
+                }
+            }
+            // It stands in what is saved next; an order in flight is sent again after a restart.
+            self.operator.confirm(numbered.number);
+            self.dirty = true;
+        }
+        self.say_pages(now_us);
+        for change in self.manager.tick(now_us).transitions {
+            self.history.alert(&change);
+            self.dirty = true;
+        }
+        turn.notifications = self.manager.due(now_us);
+        self.manager.sending(turn.notifications.iter().map(|one| one.id.as_str()));
+        turn.notifications.append(&mut self.trials);
+        self.forget(now_us);
+        turn.changed = std::mem::take(&mut self.dirty) || self.manager.version() != self.seen_version;
+        self.seen_version = self.manager.version();
+        turn
+    }
+
+    /// The state was not saved: it must be tried again.
+    pub(super) fn still_unsaved(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Sends a message that tries a channel with the next turn.
+    pub(super) fn try_channel(&mut self, message: Notification) {
+        self.trials.push(message);
+    }
+
+    /// Notes a change that must be saved.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Calls for a person are alerts of their own, as long as their reason lasts.
+    fn say_pages(&mut self, now_us: i64) {
+        if now_us - self.said_us < RESAY_US {
+            return;
+        }
+        self.said_us = now_us;
+        let state = self.operator.state();
+        let lasts = |page: &Page| match page.kind {
+            PageKind::Storm => state.storm_until_us > now_us,
+            PageKind::Approval => state.runs.get(&page.plan).is_some_and(Run::live),
+            PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => {
+                state.incidents.get(&page.incident).is_some_and(|one| one.incident.firing)
+            }
+        };
+        let (on, over): (Vec<&Page>, Vec<&Page>) = self.pages.values().partition(|page| lasts(page));
+        let mut findings: Vec<Finding> =
+            on.into_iter().map(|page| page_finding(page, Standing::Firing, now_us)).collect();
+        let ended: Vec<String> = over.iter().map(|page| page.id.clone()).collect();
+        findings.extend(over.into_iter().map(|page| page_finding(page, Standing::Resolved, now_us)));
+        for id in &ended {
+            self.pages.remove(id);
+            self.dirty = true;
+        }
+        if !findings.is_empty() {
+            self.manager.findings(&findings, now_us);
+        }
+    }
+
+    fn room_for(&self, host: &str) -> bool {
+        self.world.hosts.len() < MOST_HOSTS || self.world.hosts.contains_key(host)
+    }
+
+    fn forget(&mut self, now_us: i64) {
+        if self.said_us != now_us {
+            return;
+        }
+        let inventories = &self.inventories;
+        self.world.hosts.retain(|host, view| {
+            now_us - view.seen_us < FORGET_US || (view.seen_us == 0 && inventories.contains_key(host))
+        });
+    }
+}
+
+fn page_finding(page: &Page, standing: Standing, now_us: i64) -> Finding {
+    let kind = serde_json::to_value(page.kind).ok().and_then(|v| v.as_str().map(str::to_owned));
+    let mut labels = Labels::new();
+    for (name, value) in [
+        ("host", &page.place.host),
+        ("component", &page.place.component),
+        ("incident", &page.incident),
+        ("plan", &page.plan),
+    ] {
+        if !value.is_empty() {
+            labels.insert(name.into(), value.clone());
+        }
+    }
+    Finding {
+        rule: format!("mending_{}", kind.unwrap_or_default()),
+        labels,
+        severity: page.severity,
+        standing,
+        value: 1.0,
+        at_us: now_us,
+        since_us: page.at_us,
+        summary: page.summary.clone(),
+        description: page.summary.clone(),
+        runbook: None,
+        action: None,
+    }
+}

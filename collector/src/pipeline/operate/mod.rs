@@ -1,0 +1,425 @@
+//! Operations: alerts and mending for the whole fleet, held by one collector at a time under a lease of its
+//! own. What partitions report comes in over NATS; what is decided is saved whole before any of it is done, so
+//! that a collector killed at any moment leaves a state from which the next one goes on: the same
+//! notification under the same id, the same order under the same id and generation.
+//!
+//! `desk.rs` decides, `history.rs` keeps rows for ClickHouse, `answers.rs` speaks with people, `rules.rs` runs
+//! beside partitions and finds what is wrong; this file is the loop that carries things between them.
+
+mod answers;
+mod begin;
+mod desk;
+mod files;
+mod history;
+mod report;
+mod rules;
+mod tell;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fettle_alert::handoff::Notification;
+use fettle_alert::manage;
+use fettle_decide::policy::Policy;
+use fettle_shared::command::Order;
+use fettle_shared::inventory::Inventory;
+use fettle_shared::subjects::INVENTORY_FILTER;
+use futures_util::StreamExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::commit::now_us;
+use super::{Context, RESTART_PAUSE};
+use crate::handoff::{AskError, Question};
+use crate::ingest::{Lease, LeaseView};
+use crate::orders::{Answer, HandedIn, OrdersError, Sender, SigningKey, StateCell};
+use crate::store::StoreError;
+use desk::{Desk, Saved, Turn};
+use files::Source;
+use report::HostReport;
+use tell::Channels;
+
+pub use begin::{start, Start};
+pub use files::OperationsFiles;
+pub use rules::Heard;
+
+/// Operations are a partition of their own as far as leases go.
+const PARTITION: u16 = u16::MAX;
+/// How often it is decided.
+const TICK: Duration = Duration::from_millis(100);
+/// How often files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Outcomes that may wait.
+const WAITING: usize = 256;
+
+/// What operations work with.
+#[derive(Debug)]
+pub struct Operations {
+    /// The collector's own things.
+    pub context: Context,
+    /// The key that orders are signed with; none without a state directory, and then nothing is ordered.
+    pub key: Option<SigningKey>,
+    /// The operator's files.
+    pub files: OperationsFiles,
+    /// What people ask.
+    pub questions: mpsc::Receiver<Question>,
+    /// Where files of channels' secrets are looked for.
+    pub directory: Option<PathBuf>,
+}
+
+/// Why operations stopped for a moment.
+#[derive(Debug, thiserror::Error)]
+enum OperateError {
+    #[error(transparent)]
+    Orders(#[from] OrdersError),
+    #[error(transparent)]
+    Ingest(#[from] crate::ingest::IngestError),
+    #[error("NATS does not take a subscription ({0})")]
+    Subscribe(String),
+    #[error("the state of operations cannot be written ({0})")]
+    Encode(#[from] serde_json::Error),
+    #[error("the lease of operations ran out")]
+    LeaseLost,
+    #[error("the channels cannot be set up ({0})")]
+    Channels(String),
+}
+
+/// What comes back from things done beside the loop.
+enum Done {
+    Order(Box<Order>, Answer),
+    Notification(Box<Notification>, manage::Outcome),
+    History(Result<u64, StoreError>),
+}
+
+/// Runs operations until `stop` is set; begins again from the saved state after a failure.
+pub async fn run(mut operations: Operations, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match own(&mut operations, stop.clone()).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(%error, "operations begin again from the saved state");
+                operations.context.health.set("operations", false, &error.to_string());
+                tokio::select! {
+                    () = tokio::time::sleep(RESTART_PAUSE) => {}
+                    _ = stop.changed() => {}
+                }
+            }
+        }
+    }
+}
+
+/// Takes the lease, then decides until it is lost.
+async fn own(operations: &mut Operations, mut stop: watch::Receiver<bool>) -> Result<(), OperateError> {
+    let context = operations.context.clone();
+    // Another collector may well hold them: that is health too.
+    context.health.set("operations", true, "held by another collector, or being taken over");
+    let acquire = Lease::acquire(context.nats.clone(), PARTITION, &context.owner, false);
+    tokio::pin!(acquire);
+    let lease = loop {
+        tokio::select! {
+            lease = &mut acquire => break lease?,
+            Some(question) = operations.questions.recv() => {
+                let _ = question.answer.send(Err(AskError::Elsewhere("the lease is not ours".into())));
+            }
+            _ = stop.changed() => return Ok(()),
+        }
+    };
+    let run = format!("{:x}", now_us());
+    let mut cell = StateCell::new(context.nats.clone(), "state", &run);
+    let saved = match cell.load().await {
+        Ok(saved) => saved.and_then(|bytes| read(&bytes)),
+        Err(error @ OrdersError::Damaged { .. }) => {
+            tracing::error!(%error, "alerts and plans are begun anew");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut office = Office::open(operations, cell, saved, lease.view()).await?;
+    context.health.set("operations", true, "deciding");
+    office.run(&mut operations.questions, &mut stop).await
+}
+
+fn read(bytes: &[u8]) -> Option<Saved> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| tracing::error!(%error, "the saved alerts and plans cannot be read; begun anew"))
+        .ok()
+}
+
+/// The files that operations follow.
+struct Followed {
+    alerting: Source,
+    policies: Source,
+    looked: Instant,
+}
+
+/// Operations while they are held.
+struct Office {
+    context: Context,
+    desk: Desk,
+    cell: StateCell,
+    lease: LeaseView,
+    sender: Option<Sender>,
+    channels: Arc<Channels>,
+    followed: Followed,
+    /// Decided, and waiting for the state to be saved.
+    owed: Turn,
+    /// Receipts to be confirmed once the state is saved.
+    handed_in: Vec<HandedIn>,
+    reports: async_nats::Subscriber,
+    inventories: async_nats::Subscriber,
+    receipts: Option<mpsc::Receiver<HandedIn>>,
+    done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Office {
+    async fn open(
+        operations: &Operations,
+        cell: StateCell,
+        saved: Option<Saved>,
+        lease: LeaseView,
+    ) -> Result<Self, OperateError> {
+        let context = operations.context.clone();
+        let mut followed = Followed {
+            alerting: Source::new(operations.files.alerting.clone()),
+            policies: Source::new(operations.files.policies.clone()),
+            looked: Instant::now(),
+        };
+        let (config, channels) = match alerting(&mut followed.alerting) {
+            Some(good) => good,
+            None => (manage::Config::default(), Channels::read("").map_err(OperateError::Channels)?),
+        };
+        let policy = policies(&mut followed.policies).unwrap_or_else(Policy::built_in);
+        let listen = |filter: &'static str| {
+            let nats = context.nats.clone();
+            async move { nats.subscribe(filter).await.map_err(|e| OperateError::Subscribe(e.to_string())) }
+        };
+        let sender = operations.key.clone().map(|key| Sender::new(context.nats.clone(), key));
+        Ok(Self {
+            desk: Desk::new(saved, config, policy),
+            cell,
+            lease,
+            receipts: sender.as_ref().map(Sender::receipts),
+            sender,
+            channels: Arc::new(channels),
+            followed,
+            owed: Turn::default(),
+            handed_in: Vec::new(),
+            reports: listen(report::FILTER).await?,
+            inventories: listen(INVENTORY_FILTER).await?,
+            done: mpsc::channel(WAITING),
+            writing: None,
+            context,
+        })
+    }
+
+    async fn run(
+        &mut self,
+        questions: &mut mpsc::Receiver<Question>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), OperateError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    self.look_at_files();
+                    self.turn().await?;
+                }
+                Some(message) = self.reports.next() => self.take_report(&message.payload),
+                Some(message) = self.inventories.next() => self.take_inventory(&message),
+                Some(handed_in) = next_receipt(&mut self.receipts) => {
+                    self.desk.receipt(&handed_in.receipt, now_us());
+                    self.handed_in.push(handed_in);
+                }
+                Some(done) = self.done.1.recv() => self.take_done(done),
+                Some(question) = questions.recv() => self.answer(question),
+                _ = stop.changed() => {
+                    // What was decided is saved; whoever comes next carries it out.
+                    return self.save().await;
+                }
+            }
+        }
+    }
+
+    fn take_report(&mut self, payload: &[u8]) {
+        if payload.len() > report::MOST_BYTES {
+            return;
+        }
+        match serde_json::from_slice::<HostReport>(payload) {
+            Ok(report) => self.desk.report(&report, now_us()),
+            Err(error) => tracing::debug!(%error, "a report cannot be read"),
+        }
+    }
+
+    fn take_inventory(&mut self, message: &async_nats::Message) {
+        if message.payload.len() > report::MOST_BYTES {
+            return;
+        }
+        let Ok(inventory) = serde_json::from_slice::<Inventory>(&message.payload) else { return };
+        if message.subject.strip_prefix("fettle.inventory.") == Some(inventory.host.as_str()) {
+            self.desk.complaints(&inventory, now_us());
+            self.desk.inventory(inventory);
+        }
+    }
+
+    fn take_done(&mut self, done: Done) {
+        let now = now_us();
+        match done {
+            Done::Order(order, Answer::Receipt(receipt)) => {
+                tracing::info!(order = order.id, host = order.host, outcome = ?receipt.outcome, "an order is answered");
+                self.desk.receipt(&receipt, now);
+            }
+            Done::Order(order, Answer::Silence(cause)) => {
+                tracing::warn!(order = order.id, host = order.host, cause, "an order is not answered");
+            }
+            Done::Notification(sent, outcome) => {
+                let (word, error) = match &outcome {
+                    manage::Outcome::Sent { .. } => ("sent", ""),
+                    manage::Outcome::Failed { problem } => ("failed", problem.as_str()),
+                    manage::Outcome::GaveUp { problem } => ("gave_up", problem.as_str()),
+                };
+                self.desk.history.notification(&sent, word, error, now);
+                self.desk.manager.sent(&sent.id, &outcome, now);
+            }
+            Done::History(written) => {
+                self.writing = None;
+                match written {
+                    Ok(upto) => {
+                        self.desk.history.written(upto);
+                        self.desk.touch();
+                    }
+                    Err(error) => tracing::warn!(%error, "history waits for ClickHouse"),
+                }
+            }
+        }
+    }
+
+    /// Decides, saves, and carries out what was decided.
+    async fn turn(&mut self) -> Result<(), OperateError> {
+        if !self.lease.is_valid() {
+            return Err(OperateError::LeaseLost);
+        }
+        let mut turn = self.desk.turn(now_us());
+        self.owed.orders.append(&mut turn.orders);
+        self.owed.notifications.append(&mut turn.notifications);
+        if turn.changed {
+            match self.save().await {
+                Ok(()) => {}
+                Err(OperateError::Orders(error @ OrdersError::Away { .. })) => {
+                    tracing::warn!(%error, "what was decided waits to be saved");
+                    self.desk.still_unsaved();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.carry_out();
+        self.write_history();
+        if let Some(sender) = &self.sender {
+            for handed_in in self.handed_in.drain(..) {
+                sender.confirm(&handed_in).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<(), OperateError> {
+        let bytes = self.desk.save()?;
+        Ok(self.cell.save(&bytes).await?)
+    }
+
+    fn carry_out(&mut self) {
+        for order in self.owed.orders.drain(..) {
+            let Some(sender) = self.sender.clone() else {
+                tracing::error!(
+                    order = order.id,
+                    "there is no key to sign with; give the collector a --state-dir"
+                );
+                continue;
+            };
+            let done = self.done.0.clone();
+            tokio::spawn(async move {
+                let answer = sender.give(&order).await;
+                let _ = done.send(Done::Order(Box::new(order), answer)).await;
+            });
+        }
+        for notification in self.owed.notifications.drain(..) {
+            let (done, channels) = (self.done.0.clone(), Arc::clone(&self.channels));
+            tokio::spawn(async move {
+                let outcome = channels.send(&notification).await;
+                let _ = done.send(Done::Notification(Box::new(notification), outcome)).await;
+            });
+        }
+    }
+
+    fn write_history(&mut self) {
+        if self.writing.is_some() || self.desk.history.is_empty() {
+            return;
+        }
+        let rows = self.desk.history.oldest();
+        let (store, done) = (self.context.store.clone(), self.done.0.clone());
+        self.writing = Some(tokio::spawn(async move {
+            let written = history::write(&store, &rows).await;
+            if written.is_err() {
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
+            let _ = done.send(Done::History(written)).await;
+        }));
+    }
+
+    fn look_at_files(&mut self) {
+        if self.followed.looked.elapsed() < LOOK_INTERVAL {
+            return;
+        }
+        self.followed.looked = Instant::now();
+        if let Some((config, channels)) = alerting(&mut self.followed.alerting) {
+            self.desk.manager.reload(config);
+            self.channels = Arc::new(channels);
+            tracing::info!("routes and channels are taken anew");
+        }
+        if let Some(policy) = policies(&mut self.followed.policies) {
+            tracing::info!(digest = policy.digest, "policies are taken anew");
+            self.desk.policy = policy;
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        let answer =
+            answers::answer(&mut self.desk, &self.channels, self.sender.as_ref(), question.ask, now_us());
+        let _ = question.answer.send(answer);
+    }
+}
+
+async fn next_receipt(receipts: &mut Option<mpsc::Receiver<HandedIn>>) -> Option<HandedIn> {
+    match receipts {
+        Some(receipts) => receipts.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Routes and channels when their file has changed and is good; without a file, those that are built in.
+fn alerting(source: &mut Source) -> Option<(manage::Config, Channels)> {
+    let texts = said(source.changed()?)?;
+    let (name, text) = texts.first().map_or(("", ""), |(name, text)| (name, text));
+    let config = manage::Config::from_yaml(text).map_err(|error| complain(name, &error)).ok()?;
+    let channels = Channels::read(text).map_err(|error| complain(name, &error)).ok()?;
+    Some((config, channels))
+}
+
+/// The policy when its file has changed and is good.
+fn policies(source: &mut Source) -> Option<Policy> {
+    let texts = said(source.changed()?)?;
+    let Some((name, text)) = texts.first() else { return Some(Policy::built_in()) };
+    Policy::read(text).map_err(|error| complain(name, &error)).ok()
+}
+
+fn said<T>(result: Result<T, String>) -> Option<T> {
+    result.map_err(|error| tracing::error!(error, "what was in force stays in force")).ok()
+}
+
+fn complain(name: &str, error: &impl std::fmt::Display) {
+    tracing::error!(%error, file = name, "the file is not taken; what was in force stays in force");
+}

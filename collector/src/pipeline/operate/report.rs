@@ -1,0 +1,113 @@
+//! What the owner of a partition tells operations of one host and second: findings of the rules, how its
+//! components are, and the few values that policies look at. Operations are held by one collector, partitions
+//! by many, so it travels over NATS; a report that is lost is healed by the next one, because everything in
+//! it is said again.
+
+use std::collections::BTreeMap;
+
+use fettle_alert::handoff::Finding;
+use fettle_analysis::second::{FamilySecond, HostSecond, KeyValue};
+use fettle_shared::catalogue::Catalogue;
+use serde::{Deserialize, Serialize};
+
+/// Subject of a host's reports.
+pub fn subject(host: &str) -> String {
+    format!("fettle.reports.{host}")
+}
+
+/// Filter of all reports.
+pub const FILTER: &str = "fettle.reports.>";
+
+/// Longest report taken.
+pub const MOST_BYTES: usize = 1 << 20;
+
+/// One host in one second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostReport {
+    /// Agent's name.
+    pub host: String,
+    /// End of the data it tells of, µs since 1970; 0: it is about no data, as when a host is silent.
+    pub at_us: i64,
+    /// What rules found.
+    pub findings: Vec<Finding>,
+    /// Components by name.
+    pub components: BTreeMap<String, ComponentReport>,
+    /// Metrics of the whole host by name, means of the second.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// One component in one second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ComponentReport {
+    /// What runs it.
+    pub kind: String,
+    /// Whether its check passed at the end of the second.
+    pub up: bool,
+    /// Whether the host is of no use without it.
+    pub critical: bool,
+    /// Replicas it should have.
+    pub replicas: u32,
+    /// Seconds since it went down; 0 while it is up.
+    pub down_s: f64,
+    /// Time of its last check, ms.
+    pub latency_ms: f64,
+}
+
+/// Families of the whole host whose values travel.
+const VALUES: [&str; 3] = ["memory", "load", "pressure"];
+
+impl HostReport {
+    /// A report of a second, without findings yet.
+    pub fn of(second: &HostSecond, catalogue: &Catalogue) -> Self {
+        let mut report = Self {
+            host: second.host.clone(),
+            at_us: (i64::from(second.second) + 1) * 1_000_000,
+            ..Self::default()
+        };
+        for (at, family) in catalogue.families.iter().enumerate() {
+            let Some(share) = second.family(at) else { continue };
+            if family.name == "component" {
+                let position = |name: &str| family.metrics.iter().position(|m| m.name == name);
+                report.components = components(share, position);
+            } else if VALUES.contains(&family.name.as_str()) {
+                for entity in &share.entities {
+                    let keys: String = entity.key.iter().map(|key| format!("[{key}]")).collect();
+                    for (metric, value) in family.metrics.iter().zip(&entity.values) {
+                        if value.is_some() {
+                            let name = format!("{}{keys}.{}", family.name, metric.name);
+                            report.values.insert(name, value.mean);
+                        }
+                    }
+                }
+            }
+        }
+        report
+    }
+}
+
+fn components(
+    share: &FamilySecond,
+    position: impl Fn(&str) -> Option<usize>,
+) -> BTreeMap<String, ComponentReport> {
+    let columns = ["up", "critical", "replicas", "down_seconds", "latency_ms"].map(position);
+    let [up, critical, replicas, down, latency] = columns;
+    let mut found = BTreeMap::new();
+    for entity in &share.entities {
+        let [KeyValue::Text(name), KeyValue::Text(kind)] = &*entity.key else { continue };
+        let last = |column: Option<usize>| column.map_or(0.0, |at| entity.values[at].last);
+        found.insert(
+            name.to_string(),
+            ComponentReport {
+                kind: kind.to_string(),
+                up: last(up) > 0.5,
+                critical: last(critical) > 0.5,
+                replicas: last(replicas) as u32,
+                down_s: last(down),
+                latency_ms: last(latency),
+            },
+        );
+    }
+    found
+}

@@ -1,0 +1,316 @@
+//! Runs rules over what the partitions of this collector see, and reports to whoever holds operations.
+//!
+//! Its state (windows, how long conditions hold, which hosts there are) is saved every ten seconds; what is
+//! lost of it in a crash is said again by the data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fettle_alert::handoff::Finding;
+use fettle_alert::rules::{
+    AnomalySignal, Evaluator, ForecastSignal, PredictionSignal, RuleSet, Saved, SeriesName, Settings, SqlRow,
+};
+use fettle_analysis::forecast::Resource;
+use fettle_analysis::live::{AnomalyKind, AnomalyRow};
+use fettle_analysis::outlook::OutlookRow;
+use fettle_shared::subjects::partition_of;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::files::{OperationsFiles, Source};
+use super::report::{self, HostReport};
+use super::{now_us, Context};
+use crate::handoff::Watched;
+use crate::orders::StateCell;
+use crate::pipeline::outlook::{News, RiskRow};
+
+const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(500);
+/// A question of a rule may take this long.
+const SQL_PATIENCE: Duration = Duration::from_secs(30);
+/// Findings in one report; more go in several.
+const FINDINGS_AT_ONCE: usize = 200;
+
+/// What rules hear.
+#[derive(Debug)]
+pub enum Heard {
+    /// This collector no longer owns a partition: its hosts are another's to miss.
+    Lost(u16),
+}
+
+/// An anomaly as rules take it; what moved together in an incident is no alarm of its own.
+fn signal(row: AnomalyRow) -> Option<AnomalySignal> {
+    let series = match row.kind {
+        AnomalyKind::Together => return None,
+        AnomalyKind::Host => None,
+        AnomalyKind::Series => {
+            Some(SeriesName { family: row.family, metric: row.metric, entity: row.entity })
+        }
+    };
+    let (score, severity) = (f64::from(row.score), row.severity.into());
+    Some(AnomalySignal { host: row.host, at_us: row.at_us, severity, score, series, words: row.reason })
+}
+
+/// A forecast as rules take it.
+fn forecast(row: &OutlookRow, at: u32) -> ForecastSignal {
+    let column = match row.resource {
+        Resource::Disk | Resource::Inodes => "mount",
+        _ => "entity",
+    };
+    let entity = (!row.entity.is_empty()).then(|| (column.to_owned(), row.entity.clone()));
+    ForecastSignal {
+        host: row.host.clone(),
+        at_us: i64::from(at) * 1_000_000,
+        resource: row.resource,
+        entity: entity.into_iter().collect(),
+        eta_s: row.exhaustion.map(|e| e.eta_s),
+        low_s: row.exhaustion.map(|e| e.low_s),
+        high_s: row.exhaustion.map(|e| e.high_s),
+        probability: row.probability(),
+        words: row.words.clone(),
+    }
+}
+
+/// A prediction as rules take it.
+fn prediction(row: &RiskRow) -> PredictionSignal {
+    PredictionSignal {
+        host: row.host.clone(),
+        at_us: i64::from(row.at) * 1_000_000,
+        probability: row.risk.probability,
+        horizon_s: f64::from(row.horizon_s),
+        words: row.reasons.join("; "),
+    }
+}
+
+/// The rules at work.
+#[derive(Debug)]
+pub struct Rules {
+    context: Context,
+    source: Source,
+    set: RuleSet,
+    evaluator: Evaluator,
+    cell: StateCell,
+    saved: Instant,
+    looked: Instant,
+    asking: BTreeMap<String, JoinHandle<()>>,
+    answers: (mpsc::Sender<Rows>, mpsc::Receiver<Rows>),
+    outlooks: watch::Receiver<BTreeMap<u16, Arc<News>>>,
+    looked_ahead: u32,
+}
+
+/// A rule's name and what its question was answered with.
+type Rows = (String, Vec<SqlRow>);
+
+impl Rules {
+    /// Rules from these files, or the default pack.
+    pub fn new(context: Context, files: &OperationsFiles) -> Self {
+        let key = format!("rules_{}", context.owner);
+        let cell = StateCell::new(context.nats.clone(), &key, &format!("{:x}", now_us()));
+        let set = RuleSet::default();
+        Self {
+            source: Source::new(files.rules.clone()),
+            evaluator: Evaluator::new(&set, Settings::default()),
+            set,
+            cell,
+            saved: Instant::now(),
+            looked: Instant::now(),
+            asking: BTreeMap::new(),
+            answers: mpsc::channel(64),
+            outlooks: context.outlooks.subscribe(),
+            looked_ahead: 0,
+            context,
+        }
+    }
+
+    /// Evaluates until `stop` is set.
+    pub async fn run(
+        mut self,
+        mut judged: mpsc::Receiver<Watched>,
+        mut heard: mpsc::Receiver<Heard>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        self.look_at_files();
+        self.restore().await;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(watched) = judged.recv() => self.judge(watched).await,
+                Some(heard) = heard.recv() => self.hear(heard),
+                Ok(()) = self.outlooks.changed() => self.look_ahead().await,
+                _ = tick.tick() => self.tick().await,
+                Some((rule, rows)) = self.answers.1.recv() => {
+                    self.asking.remove(&rule);
+                    let findings = self.evaluator.sql_rows(&rule, &rows, now_us());
+                    self.tell(findings).await;
+                }
+                _ = stop.changed() => {
+                    self.save().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn judge(&mut self, watched: Watched) {
+        let mut report = HostReport::of(&watched.second, self.context.catalogue);
+        report.findings = self.evaluator.second(&watched.second);
+        for signal in watched.anomalies.into_iter().filter_map(signal) {
+            report.findings.extend(self.evaluator.anomaly(&signal));
+        }
+        self.send(report).await;
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let Heard::Lost(partition) = heard;
+        let partitions = self.context.partitions;
+        for host in self.evaluator.host_names() {
+            if partition_of(&host, partitions) == partition {
+                // Not over: the next owner goes on saying it.
+                self.evaluator.forget(&host);
+            }
+        }
+    }
+
+    /// Takes what was looked ahead at since the last time.
+    async fn look_ahead(&mut self) {
+        let news: Vec<Arc<News>> = self.outlooks.borrow_and_update().values().cloned().collect();
+        let before = self.looked_ahead;
+        for news in news.into_iter().filter(|one| one.at > before) {
+            self.looked_ahead = self.looked_ahead.max(news.at);
+            let mut findings = Vec::new();
+            for row in &news.outlooks {
+                findings.extend(self.evaluator.forecast(&forecast(row, news.at)));
+            }
+            for row in &news.risks {
+                findings.extend(self.evaluator.prediction(&prediction(row)));
+            }
+            self.tell(findings).await;
+        }
+    }
+
+    async fn tick(&mut self) {
+        if self.looked.elapsed() >= LOOK_INTERVAL {
+            self.looked = Instant::now();
+            if let Some(findings) = self.look_at_files() {
+                self.tell(findings).await;
+            }
+        }
+        let findings = self.evaluator.tick(now_us());
+        self.tell(findings).await;
+        self.ask_sql();
+        if self.saved.elapsed() >= SAVE_INTERVAL {
+            self.save().await;
+        }
+    }
+
+    /// Sends findings, those of a host together.
+    async fn tell(&mut self, findings: Vec<Finding>) {
+        let mut hosts: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
+        for finding in findings {
+            let host = finding.labels.get("host").cloned().unwrap_or_default();
+            hosts.entry(host).or_default().push(finding);
+        }
+        for (host, findings) in hosts {
+            for some in findings.chunks(FINDINGS_AT_ONCE) {
+                let report =
+                    HostReport { host: host.clone(), findings: some.to_vec(), ..HostReport::default() };
+                self.send(report).await;
+            }
+        }
+    }
+
+    async fn send(&self, report: HostReport) {
+        let host = if report.host.is_empty() { "fleet" } else { &report.host };
+        match serde_json::to_vec(&report) {
+            Ok(payload) => {
+                if let Err(error) =
+                    self.context.nats.publish(report::subject(host), Bytes::from(payload)).await
+                {
+                    tracing::debug!(%error, "a report was not sent; it is said again");
+                }
+            }
+            Err(error) => tracing::error!(%error, "a report cannot be written"),
+        }
+    }
+
+    /// Asks what SQL rules want to know, each beside the others.
+    fn ask_sql(&mut self) {
+        let due: Vec<(String, String)> = self
+            .evaluator
+            .sql_due(now_us())
+            .into_iter()
+            .map(|rule| (rule.name.clone(), rule.query.clone()))
+            .collect();
+        for (name, query) in due {
+            if self.asking.contains_key(&name) {
+                continue;
+            }
+            let (store, answers, rule) = (self.context.store.clone(), self.answers.0.clone(), name.clone());
+            let task = tokio::spawn(async move {
+                let asked = tokio::time::timeout(SQL_PATIENCE, store.select::<SqlRow>(&query)).await;
+                match asked {
+                    Ok(Ok(rows)) => {
+                        let _ = answers.send((rule, rows)).await;
+                        return;
+                    }
+                    Ok(Err(error)) => tracing::warn!(%error, rule, "a rule's question is not answered"),
+                    Err(_) => tracing::warn!(rule, "a rule's question takes longer than 30 s"),
+                }
+                // No answer is not «nothing is wrong»: what it found before stands.
+            });
+            self.asking.insert(name, task);
+        }
+        self.asking.retain(|_, task| !task.is_finished());
+    }
+
+    /// Takes changed files; gives what ends by that.
+    fn look_at_files(&mut self) -> Option<Vec<Finding>> {
+        let set = self.source.changed()?.and_then(|files| {
+            RuleSet::load(&files)
+                .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        });
+        match set {
+            Ok(set) => {
+                let ended = self.evaluator.reload(&set);
+                self.set = set;
+                tracing::info!(rules = self.set.rules.len(), "rules are in force");
+                Some(ended)
+            }
+            Err(error) => {
+                tracing::error!(error, "the rules are not taken; what was in force stays in force");
+                None
+            }
+        }
+    }
+
+    async fn restore(&mut self) {
+        match self.cell.load().await {
+            Ok(Some(bytes)) => match serde_json::from_slice::<Saved>(&bytes) {
+                Ok(saved) => {
+                    let (evaluator, ended) = Evaluator::restore(&self.set, Settings::default(), saved);
+                    self.evaluator = evaluator;
+                    self.tell(ended).await;
+                }
+                Err(error) => tracing::warn!(%error, "the rules' state is begun anew"),
+            },
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the rules' state is begun anew"),
+        }
+    }
+
+    async fn save(&mut self) {
+        self.saved = Instant::now();
+        let saved = match serde_json::to_vec(&self.evaluator.save()) {
+            Ok(bytes) => self.cell.save(&bytes).await.map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = saved {
+            tracing::debug!(error, "the rules' state is saved later");
+        }
+    }
+}

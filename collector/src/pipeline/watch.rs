@@ -1,0 +1,248 @@
+//! Detection beside the line: one thread a partition judges each second of each host and hands on what it
+//! finds. It never holds the line up: when it is behind, seconds are skipped and counted, and seconds that
+//! are old when they come (an agent that catches up) are not judged live.
+//!
+//! What is remembered of a host is saved every minute, each host at its own time, and at a stop; the next
+//! owner of the partition goes on from there when the host's first second comes.
+
+mod keep;
+mod rows;
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fettle_analysis::live::{Findings, HostWatch, Plan};
+use fettle_analysis::second::RawSecond;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Context;
+use crate::handoff::Watched;
+use crate::ingest::LeaseView;
+use crate::store::{AgentWindow, SecondWindow};
+use crate::telemetry::Telemetry;
+use keep::Keeper;
+use rows::Found;
+
+/// Batches that wait to be judged.
+const QUEUE: usize = 4;
+/// A second older than this when it comes is not judged live.
+pub(super) const OLDEST_S: u32 = 60;
+/// Hosts of one partition that are watched.
+const MOST_HOSTS: usize = 2_000;
+/// A host that was silent for this long is saved and let go.
+const SILENT: Duration = Duration::from_secs(3600);
+/// Silent hosts are looked for this often.
+const LOOK: Duration = Duration::from_secs(60);
+/// How long a stop waits for the last seconds and their snapshots.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+enum Work {
+    Seconds(Vec<SecondWindow>),
+    /// Save and end; answered when done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the thread; it ends when this is dropped, without saving.
+#[derive(Debug)]
+pub(super) struct Feed {
+    work: mpsc::Sender<Work>,
+}
+
+impl Feed {
+    /// Starts the thread; none when detection is switched off.
+    pub fn start(context: &Context, partition: u16, lease: LeaseView) -> Option<Self> {
+        let plan = context.analysis.clone()?;
+        let (sender, work) = mpsc::channel(QUEUE);
+        let handle = tokio::runtime::Handle::current();
+        let watcher = Watcher {
+            plan,
+            hosts: HashMap::new(),
+            keeper: Keeper::new(context, lease, handle),
+            found: rows::start(context),
+            looked: Instant::now(),
+            context: context.clone(),
+        };
+        let started =
+            std::thread::Builder::new().name(format!("watch-{partition}")).spawn(move || watcher.run(work));
+        match started {
+            Ok(_) => Some(Self { work: sender }),
+            Err(error) => {
+                tracing::error!(%error, partition, "detection cannot start; frames are stored without it");
+                None
+            }
+        }
+    }
+
+    /// Hands over the seconds of a batch, or counts them as skipped.
+    pub fn offer(&self, context: &Context, seconds: &[SecondWindow]) {
+        if seconds.is_empty() {
+            return;
+        }
+        if self.work.try_send(Work::Seconds(seconds.to_vec())).is_err() {
+            Telemetry::add(&context.telemetry.counters.watch_skipped, seconds.len() as u64);
+        }
+    }
+
+    /// Lets the thread finish what waits and save every host.
+    pub async fn finish(&self) {
+        let work = async {
+            let (done, finished) = oneshot::channel();
+            if self.work.send(Work::Stop(done)).await.is_ok() {
+                let _ = finished.await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, work).await.is_err() {
+            tracing::warn!("not every host was saved before the stop; the snapshot before counts");
+        }
+    }
+}
+
+/// One host.
+struct Host {
+    watch: HostWatch,
+    keep: keep::Place,
+    seen: Instant,
+    series: usize,
+    left_out: usize,
+}
+
+struct Watcher {
+    context: Context,
+    plan: Arc<Plan>,
+    hosts: HashMap<String, Host>,
+    keeper: Keeper,
+    found: mpsc::Sender<Found>,
+    looked: Instant,
+}
+
+impl Watcher {
+    fn run(mut self, mut work: mpsc::Receiver<Work>) {
+        while let Some(next) = work.blocking_recv() {
+            match next {
+                Work::Seconds(seconds) => self.batch(seconds),
+                Work::Stop(done) => {
+                    self.keeper.save_all(self.hosts.values_mut());
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Judges the seconds of one batch in the order of time.
+    fn batch(&mut self, seconds: Vec<SecondWindow>) {
+        let began = cpu_us();
+        let mut ordered: BTreeMap<(u32, String), Vec<Arc<AgentWindow>>> = BTreeMap::new();
+        for one in seconds {
+            ordered.entry((one.second, one.agent)).or_default().push(one.window);
+        }
+        let mut touched = Vec::new();
+        for ((second, agent), mut pieces) in ordered {
+            let window = match pieces.pop() {
+                Some(only) if pieces.is_empty() => only,
+                last => {
+                    let mut whole = AgentWindow::default();
+                    pieces.iter().chain(&last).for_each(|piece| whole.absorb(piece, self.plan.catalogue));
+                    Arc::new(whole)
+                }
+            };
+            self.judge(&agent, second, &window);
+            touched.push(agent);
+        }
+        let counters = &self.context.telemetry.counters;
+        Telemetry::add(&counters.watch_cpu_us, cpu_us().saturating_sub(began));
+        touched.sort_unstable();
+        touched.dedup();
+        for agent in touched {
+            if let Some(host) = self.hosts.get_mut(&agent) {
+                self.keeper.save_when_due(host);
+            }
+        }
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            self.keeper.save_all(self.hosts.values_mut().filter(|host| host.seen.elapsed() >= SILENT));
+            self.hosts.retain(|_, host| host.seen.elapsed() < SILENT);
+        }
+        let counters = &self.context.telemetry.counters;
+        let (series, left_out) =
+            self.hosts.values().fold((0, 0), |(s, l), host| (s + host.series, l + host.left_out));
+        counters.watch_hosts.store(self.hosts.len() as u64, Ordering::Relaxed);
+        counters.watch_series.store(series as u64, Ordering::Relaxed);
+        counters.watch_series_left_out.store(left_out as u64, Ordering::Relaxed);
+    }
+
+    fn judge(&mut self, agent: &str, second: u32, window: &AgentWindow) {
+        let counters = &self.context.telemetry.counters;
+        if !self.hosts.contains_key(agent) {
+            if self.hosts.len() >= MOST_HOSTS {
+                Telemetry::add(&counters.watch_skipped, 1);
+                return;
+            }
+            let (watch, keep) = self.keeper.take_up(agent, &self.plan);
+            let host = Host { watch, keep, seen: Instant::now(), series: 0, left_out: 0 };
+            self.hosts.insert(agent.to_owned(), host);
+        }
+        let Some(host) = self.hosts.get_mut(agent) else { return };
+        if second <= host.watch.newest() {
+            Telemetry::add(&counters.watch_late, 1);
+            return;
+        }
+        host.seen = Instant::now();
+        let plan = &self.plan;
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let raw = RawSecond { host: agent, second, families: window.families(plan.catalogue) };
+            let second = Arc::new(host.watch.reduce(&raw, plan));
+            let findings = host.watch.second(&second, plan);
+            (second, findings)
+        }));
+        let Ok((second, findings)) = judged else {
+            // A mistake in the program must not end detection for the other hosts.
+            tracing::error!(host = agent, "judging a second failed; the host's learning begins anew");
+            Telemetry::add(&counters.watch_failed, 1);
+            host.watch = HostWatch::new(agent, plan);
+            return;
+        };
+        Telemetry::add(&counters.watch_seconds, 1);
+        (host.series, host.left_out) = (findings.series, findings.left_out);
+        self.hand_on(second, findings);
+    }
+
+    /// Gives findings to ClickHouse, and the second to whoever listens in this process.
+    fn hand_on(&self, second: Arc<fettle_analysis::second::HostSecond>, findings: Findings) {
+        let counters = &self.context.telemetry.counters;
+        let Findings { anomalies, health, unnamed, .. } = findings;
+        Telemetry::add(&counters.anomalies_unnamed, unnamed as u64);
+        for row in &anomalies {
+            Telemetry::add(&counters.anomalies_found, 1);
+            tracing::info!(
+                host = row.host,
+                kind = row.kind.name(),
+                series = row.series(),
+                severity = %row.severity,
+                reason = row.reason,
+                "anomaly"
+            );
+        }
+        if !anomalies.is_empty() || health.is_some() {
+            let rows = (anomalies.len() + usize::from(health.is_some())) as u64;
+            let found = Found { anomalies: anomalies.clone(), health: health.clone() };
+            if self.found.try_send(found).is_err() {
+                Telemetry::add(&counters.findings_dropped, rows);
+            }
+        }
+        if let Some(listener) = &self.context.watched {
+            if listener.try_send(Watched { second, anomalies, health }).is_err() {
+                Telemetry::add(&counters.watched_dropped, 1);
+            }
+        }
+    }
+}
+
+/// CPU time of this thread, µs.
+fn cpu_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    (time.tv_sec as u64) * 1_000_000 + (time.tv_nsec as u64) / 1_000
+}

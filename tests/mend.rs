@@ -1,0 +1,89 @@
+//! The loop closed on a real host: a service is broken, and it is noticed, told, mended and verified with
+//! nobody touching anything; and the collector may be killed in between.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use fettle_tests::mended::{Mended, Service};
+use fettle_tests::wait::{until, when};
+use rustix::process::Signal;
+
+const VICTIM: &str = env!("CARGO_BIN_EXE_fettle-test-victim");
+const SOON: Duration = Duration::from_secs(60);
+
+fn web(service: &Service) -> String {
+    format!("[components.web]\n{}allow = {{ restart = true }}\n", service.declared(&[]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_and_a_hung_service_are_mended_and_told_once() {
+    let service = Service::new(VICTIM);
+    let mended = Mended::start("", |_| web(&service)).await;
+    mended.sees("web", true, SOON).await;
+    let first = service.pids();
+    assert_eq!(first.len(), 1);
+    service.signal(Signal::KILL);
+    let plan = mended.plan_ends("web", "succeeded", SOON).await;
+    assert_eq!(plan["doing"], "restart", "{plan}");
+    assert_ne!(service.pids(), first);
+    assert_eq!(service.get("/health").await.unwrap(), 200);
+    mended.is_told("component_down", "resolved", SOON).await;
+    assert_eq!(mended.told("component_down", "firing").len(), 1, "{:#?}", mended.sink.posted());
+
+    // A hang: the process is there and answers nothing.
+    service.signal(Signal::STOP);
+    until("it answers again", SOON, || async {
+        when(service.get("/health").await.unwrap_or(0), |status| *status == 200)
+    })
+    .await;
+    let sql = mended.stack.sql();
+    until("both mends are in the audit", SOON, || async {
+        when(
+            sql.number("SELECT uniqExact(plan) FROM fettle.audit WHERE kind = 'verified'").await.unwrap_or(0),
+            |n| *n >= 2,
+        )
+    })
+    .await;
+    let outcomes = "SELECT count() FROM fettle.actions WHERE outcome = 'succeeded' AND component = 'web'";
+    assert!(sql.number(outcomes).await.unwrap() >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_killed_in_the_middle_finishes_what_it_began() {
+    let service = Service::new(VICTIM);
+    let mut mended = Mended::start("", |_| web(&service)).await;
+    mended.sees("web", true, SOON).await;
+    service.signal(Signal::KILL);
+    // Whatever it is doing now, it dies; the next one goes on.
+    until("a plan is under way", SOON, || async {
+        when(mended.ask("plans").await, |plans| plans.as_array().is_some_and(|all| !all.is_empty()))
+    })
+    .await;
+    mended.stack.collector.kill();
+    mended.stack.collector.start();
+    mended.stack.healthy(SOON).await;
+    mended.plan_ends("web", "succeeded", SOON).await;
+    assert_eq!(service.get("/health").await.unwrap(), 200);
+    mended.is_told("component_down", "resolved", SOON).await;
+    assert_eq!(mended.told("component_down", "firing").len(), 1, "{:#?}", mended.sink.posted());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_hosts_file_does_not_allow_is_not_done() {
+    let service = Service::new(VICTIM);
+    let mended = Mended::start("", |_| format!("[components.web]\n{}", service.declared(&[]))).await;
+    mended.sees("web", true, SOON).await;
+    service.signal(Signal::KILL);
+    mended.sees("web", false, SOON).await;
+    mended.is_told("component_down", "firing", SOON).await;
+    until("it is said why nothing is done", SOON, || async {
+        when(mended.ask("plan").await, |said| said["would_not"].as_array().is_some_and(|all| !all.is_empty()))
+    })
+    .await;
+    assert!(service.pids().is_empty());
+    let sql = mended.stack.sql();
+    assert_eq!(
+        sql.number("SELECT count() FROM fettle.actions WHERE outcome = 'succeeded'").await.unwrap(),
+        0
+    );
+}
