@@ -44,7 +44,7 @@ pub fn show(options: &Options) -> anyhow::Result<()> {
     let outcomes = runtime.block_on(async {
         // Whatever an agent that runs has started is looked at; nothing is started or taken over.
         let (_sender, supervised) = watch::channel(Arc::new(recorded(&settings.state_dir)));
-        fettle_agent::check::once(&file, supervised).await
+        fettle_agent::check::once(&file, &supervised).await
     });
     // A look-up or a file system that hangs must not hold the answer back.
     runtime.shutdown_background();

@@ -71,9 +71,6 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         None => None,
     };
     let mut sampler = Sampler::open(settings.sample.clone(), catalogue())?;
-    let components = components(&settings.act)?;
-    let view = ComponentView::new(components.states.clone(), components.counts.clone());
-    sampler.show_components(view, catalogue());
     let (mut spool, recovery) = Spool::open(settings.spool.clone(), &settings.agent)?;
     log_recovery(&settings, &recovery, &spool);
     let identity = Identity {
@@ -93,6 +90,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         figures.clone(),
     )
     .await?;
+    let components = components(&settings.act)?;
+    let view = ComponentView::new(components.states.clone(), components.counts.clone());
+    sampler.show_components(view, catalogue());
     let state_dir = &settings.act.state_dir;
     let acting = Acting::start(&settings.agent, state_dir, components, publisher.client(), publisher.heard());
     if let Some(listener) = listener {

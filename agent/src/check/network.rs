@@ -20,7 +20,7 @@ const MOST_BODY: usize = 64 << 10;
 const MOST_SAID: usize = 120;
 
 /// Names that are being looked up.
-pub(super) type Lookup = Outstanding<Result<SocketAddr, std::io::Error>>;
+pub(super) type Lookup = Outstanding<std::io::Result<Vec<SocketAddr>>>;
 
 pub(super) async fn tcp(address: SocketAddr) -> Result<(), Failure> {
     let connected = TcpStream::connect(address).await;
@@ -37,12 +37,10 @@ pub(super) async fn http(
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(80);
     let asked = (host.clone(), port);
-    let found = lookup.call(move || {
-        let mut addresses = asked.to_socket_addrs()?;
-        addresses.next().ok_or_else(|| std::io::Error::other("name or service not known"))
-    });
-    let address = found.await.map_err(Failure::new)?.map_err(|cause| Failure::of_io(&host, &cause))?;
-    let stream = TcpStream::connect(address).await.map_err(|cause| Failure::of_io(url, &cause))?;
+    let found = lookup.call(move || asked.to_socket_addrs().map(Iterator::collect));
+    let addresses: Vec<SocketAddr> =
+        found.await.map_err(Failure::new)?.map_err(|cause| Failure::of_io(&host, &cause))?;
+    let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause| Failure::of_io(url, &cause))?;
     let (got, body) = get(stream, &uri, contains.is_some()).await.map_err(|error| error.with(url))?;
     if got != status {
         return Err(Failure::new(format!("{url} answered {got} and not {status}")));

@@ -33,7 +33,7 @@ pub fn start(
 /// Checks everything once, at most 64 at a time.
 pub async fn once(
     file: &HostFile,
-    supervised: watch::Receiver<Arc<SupervisedStates>>,
+    supervised: &watch::Receiver<Arc<SupervisedStates>>,
 ) -> BTreeMap<String, super::verdict::Outcome> {
     let systemd = Systemd::default();
     let mut checked = BTreeMap::new();

@@ -49,10 +49,12 @@ pub(super) fn allowed(source: &Source<'_>, raw: RawAllowed) -> Checked<Allowed> 
         nice,
         limits,
         cgroup: path(source, "cgroup", raw.cgroup.as_ref())?,
-        clean_up: table(source, "clean_up", raw.clean_up, clean_up)?,
+        clean_up: table(source, "clean_up", raw.clean_up, |source, name, raw| clean_up(source, name, &raw))?,
         drop_caches: raw.drop_caches,
         fix_permissions: table(source, "fix_permissions", raw.fix_permissions, permissions)?,
-        roll_back: table(source, "roll_back", raw.roll_back, roll_back)?,
+        roll_back: table(source, "roll_back", raw.roll_back, |source, name, raw| {
+            roll_back(source, name, &raw)
+        })?,
         fail_over: table(source, "fail_over", raw.fail_over, fail_over)?,
         scale: raw.scale.is_some_and(Spanned::into_inner),
         run: table(source, "run", raw.run, |source, name, raw| run(source, name, &raw))?,
@@ -123,7 +125,7 @@ fn judged(
     judge(key, value.get_ref()).or_else(|problem| source.wrong(value, problem))
 }
 
-fn clean_up(source: &Source<'_>, name: &Spanned<String>, raw: RawCleanUp) -> Checked<CleanUp> {
+fn clean_up(source: &Source<'_>, name: &Spanned<String>, raw: &RawCleanUp) -> Checked<CleanUp> {
     let root = judged(source, "root", needed(source, name, "root", raw.root.as_ref())?, clean_up_root)?;
     let pattern = needed(source, name, "pattern", raw.pattern.as_ref())?;
     if pattern.get_ref().is_empty() || pattern.get_ref().contains(['/', '\0']) {
@@ -156,7 +158,7 @@ fn permissions(source: &Source<'_>, name: &Spanned<String>, raw: RawPermissions)
     Ok(Permissions { path, mode: bits, user: word(raw.user), group: word(raw.group) })
 }
 
-fn roll_back(source: &Source<'_>, name: &Spanned<String>, raw: RawRollBack) -> Checked<RollBack> {
+fn roll_back(source: &Source<'_>, name: &Spanned<String>, raw: &RawRollBack) -> Checked<RollBack> {
     match (&raw.link, &raw.releases, &raw.file) {
         (Some(link), Some(releases), None) => Ok(RollBack::Link {
             link: judged(source, "link", link, own_entry)?,

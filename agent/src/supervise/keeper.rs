@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, select_all, FutureExt as _};
 use tokio::sync::{mpsc, watch};
 
-use super::process::{end_group, strays, Process};
+use super::process::{end_group, Process, Stray};
 use super::record::Record;
 use crate::handoff::{ProcessId, Supervise, SuperviseRequest, SupervisedState, SupervisedStates};
 use crate::host_file::Supervised;
@@ -58,12 +58,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Finds again what an earlier agent started; `known` is what it wrote down.
+    /// Finds again what an earlier agent started; `known` is what it wrote down, `strays` what runs
+    /// by its environment.
     pub(super) fn new(
         name: String,
         run: Supervised,
         published: Published,
         known: Option<SupervisedState>,
+        strays: &[Stray],
     ) -> Self {
         let wanted = known.as_ref().map_or(run.replicas, |known| known.replicas);
         let wanted = wanted.clamp(run.replicas_min, run.replicas_max);
@@ -86,7 +88,11 @@ impl Keeper {
             keeper.replicas[at] = id.and_then(Process::adopt);
             keeper.left_over.extend(id.filter(|_| keeper.replicas[at].is_none()));
         }
-        for (at, id) in strays(&keeper.name, &keeper.run) {
+        let found: Vec<_> = strays
+            .iter()
+            .filter_map(|one| one.replica_of(&keeper.name, keeper.run.user.as_deref()))
+            .collect();
+        for (at, id) in found {
             if at < keeper.run.replicas_max as usize {
                 keeper.room(at as u32 + 1);
                 if keeper.replicas[at].is_none() {

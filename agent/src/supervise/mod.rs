@@ -24,6 +24,7 @@ use crate::handoff::{not_supervised, HostFileWatch, SuperviseRequest, Supervised
 use crate::host_file::{HostFile, Runs, Supervised};
 pub use errors::SuperviseError;
 use keeper::{Keeper, Published};
+use process::Stray;
 use record::Record;
 
 /// Requests that may wait for one component.
@@ -138,6 +139,8 @@ impl Supervisor {
             self.keepers.remove(&name);
             self.published.say(&name, None);
         }
+        let is_new = declared.keys().any(|name| !self.keepers.contains_key(*name));
+        let strays = if is_new { Stray::all(&self.published.logs) } else { Vec::new() };
         for (name, run) in declared {
             match self.keepers.get(name) {
                 Some(keeping) => {
@@ -147,12 +150,12 @@ impl Supervisor {
                         news
                     });
                 }
-                None => self.keep(name, run),
+                None => self.keep(name, run, &strays),
             }
         }
     }
 
-    fn keep(&mut self, name: &str, run: &Supervised) {
+    fn keep(&mut self, name: &str, run: &Supervised, strays: &[Stray]) {
         if let Err(error) = make(&self.published.logs) {
             tracing::error!(dir = %self.published.logs.display(), "the state directory cannot be made: {error}");
         }
@@ -161,7 +164,7 @@ impl Supervisor {
         let first = known.is_none();
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (run_sender, runs) = watch::channel(run.clone());
-        let keeper = Keeper::new(name.to_owned(), run.clone(), self.published.clone(), known);
+        let keeper = Keeper::new(name.to_owned(), run.clone(), self.published.clone(), known, strays);
         tokio::spawn(keeper.serve(first, inbox, runs));
         self.keepers.insert(name.to_owned(), Keeping { requests, run: run_sender });
     }

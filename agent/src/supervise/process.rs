@@ -15,7 +15,7 @@ use super::user::User;
 use super::{output, SuperviseError};
 use crate::handoff::ProcessId;
 use crate::host_file::Supervised;
-use crate::process_table::{descriptor, members, see, see_again, signal, signal_group};
+use crate::process_table::{all, descriptor, members, see, see_again, signal, signal_group, user_of};
 
 /// Where programs look for programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,10 +24,10 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether the rest of a group has gone.
 const LOOK: Duration = Duration::from_millis(20);
 /// Names in the environment by which a process is known to be a replica.
-pub(super) const COMPONENT: &str = "FETTLE_COMPONENT";
-pub(super) const REPLICA: &str = "FETTLE_REPLICA";
-/// Names the command: another agent's component of the same name is another's.
-const COMMAND: &str = "FETTLE_COMMAND";
+const COMPONENT: &str = "FETTLE_COMPONENT";
+const REPLICA: &str = "FETTLE_REPLICA";
+/// The directory of the agent that started it: another agent of this host may have components of the same name.
+const STATE: &str = "FETTLE_STATE";
 
 /// A process that runs, or has just ended.
 #[derive(Debug)]
@@ -165,43 +165,50 @@ fn command(
             command.env("HOME", &user.home);
         }
     }
-    command.envs(&run.environment).env(COMPONENT, name).env(REPLICA, &number);
-    command.env(COMMAND, token(&run.command));
+    command.envs(&run.environment).env(COMPONENT, name).env(REPLICA, &number).env(STATE, logs);
     command.current_dir(run.directory.as_deref().unwrap_or(Path::new("/")));
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
     Ok(command.into())
 }
 
-/// A word for a command line.
-fn token(command: &[String]) -> String {
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(command.join("\0").as_bytes()))
+/// A replica that runs although no record may tell of it: the agent was killed between a start and
+/// writing it down.
+#[derive(Debug, Clone)]
+pub(super) struct Stray {
+    component: String,
+    replica: usize,
+    id: ProcessId,
+    uid: u32,
 }
 
-/// Replicas that run although no record tells of them, by component and number: the agent was killed
-/// between a start and writing it down. Only a group's first process of the expected user counts.
-pub(super) fn strays(name: &str, run: &Supervised) -> Vec<(usize, ProcessId)> {
-    let expected = match run.user.as_deref().map(User::find) {
-        Some(Ok(user)) => user.uid,
-        Some(Err(_)) => return Vec::new(),
-        None => rustix::process::geteuid().as_raw(),
-    };
-    let wanted = [format!("{COMPONENT}={name}"), format!("{COMMAND}={}", token(&run.command))];
-    let mut found = Vec::new();
-    for seen in crate::process_table::all() {
-        if seen.group != seen.id.pid
-            || seen.is_ended()
-            || crate::process_table::user_of(seen.id.pid) != Some(expected)
-        {
-            continue;
-        }
-        let Ok(environment) = std::fs::read(format!("/proc/{}/environ", seen.id.pid)) else { continue };
-        let variables = environment.split(|byte| *byte == 0);
-        let number = variables.clone().find_map(|one| one.strip_prefix(format!("{REPLICA}=").as_bytes()));
-        let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        let is_ours = wanted.iter().all(|wanted| variables.clone().any(|one| one == wanted.as_bytes()));
-        if let (true, Some(number)) = (is_ours, number) {
-            found.push((number, seen.id));
-        }
+impl Stray {
+    /// All there are, by their environment. Only the first process of a group counts.
+    pub(super) fn all(logs: &Path) -> Vec<Self> {
+        let leaders = all().into_iter().filter(|seen| seen.group == seen.id.pid && !seen.is_ended());
+        leaders.filter_map(|seen| Self::of(seen.id, logs)).collect()
     }
-    found
+
+    fn of(id: ProcessId, logs: &Path) -> Option<Self> {
+        let environment = std::fs::read(format!("/proc/{}/environ", id.pid)).ok()?;
+        let variable = |name: &str| {
+            let value = environment
+                .split(|byte| *byte == 0)
+                .find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+            String::from_utf8(value.to_vec()).ok()
+        };
+        if Path::new(&variable(STATE)?) != logs {
+            return None;
+        }
+        let (component, replica) = (variable(COMPONENT)?, variable(REPLICA)?.parse().ok()?);
+        Some(Self { component, replica, id, uid: user_of(id.pid)? })
+    }
+
+    /// Its number and process, if it is of this component and runs as the user that it should.
+    pub(super) fn replica_of(&self, name: &str, user: Option<&str>) -> Option<(usize, ProcessId)> {
+        let expected = match user.map(User::find) {
+            Some(user) => user.ok()?.uid,
+            None => rustix::process::geteuid().as_raw(),
+        };
+        (self.component == name && self.uid == expected).then_some((self.replica, self.id))
+    }
 }

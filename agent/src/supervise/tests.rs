@@ -18,9 +18,7 @@ fn file(text: &str) -> Arc<HostFile> {
 }
 
 fn shell(script: &str, more: &str) -> Arc<HostFile> {
-    file(&format!(
-        "[components.a.runs]\ncommand = [\"/bin/sh\", \"-c\", {script:?}]\nstop_timeout = \"500ms\"\n{more}"
-    ))
+    file(&format!("[components.a.runs]\ncommand = [\"/bin/sh\", \"-c\", {script:?}]\n{more}"))
 }
 
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
@@ -114,8 +112,10 @@ async fn a_crash_is_counted_and_left_to_others_to_mend() {
 #[tokio::test]
 async fn what_does_not_stop_is_killed_and_what_hangs_is_stopped() {
     let dir = tempfile::tempdir().unwrap();
-    let (_sender, receiver) =
-        watch::channel(shell("trap '' TERM; echo ready; while :; do sleep 1; done", ""));
+    let (_sender, receiver) = watch::channel(shell(
+        "trap '' TERM; echo ready; while :; do sleep 1; done",
+        "stop_timeout = \"500ms\"",
+    ));
     let (handle, _states) = start(dir.path(), receiver).unwrap();
     let stubborn = running(&handle, 1).await[0];
     let _cleaning = Cleaning(vec![stubborn]);
@@ -125,7 +125,7 @@ async fn what_does_not_stop_is_killed_and_what_hangs_is_stopped() {
     assert!(handle.stop("a").await.unwrap().contains("by SIGKILL"));
     assert!(begun.elapsed() >= Duration::from_millis(500) && !alive(stubborn));
 
-    let (_sender, receiver) = watch::channel(shell("exec sleep 1000", "").clone());
+    let (_sender, receiver) = watch::channel(shell("exec sleep 1000", ""));
     let (handle, _states) = start(&dir.path().join("other"), receiver).unwrap();
     let hung = running(&handle, 1).await[0];
     let _cleaning = Cleaning(vec![hung]);
@@ -184,10 +184,9 @@ fn what_runs_outlives_its_supervisor_and_is_found_again() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (_sender, receiver) = watch::channel(text);
-        let (handle, mut states) = start(dir.path(), receiver).unwrap();
+        let (handle, _states) = start(dir.path(), receiver).unwrap();
         until("its end is known", || async { (handle.state("a").ok()?.pids().count() == 0).then_some(()) })
             .await;
-        states.mark_unchanged();
         handle.start("a").await.unwrap();
         let second = running(&handle, 1).await;
         assert_ne!(second, first);
