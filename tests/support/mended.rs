@@ -207,7 +207,8 @@ impl Service {
 
     /// Asks it for something, such as `/leak?mib=20`.
     pub async fn get(&self, path: &str) -> anyhow::Result<u16> {
-        let asked = http_client().get(format!("http://{}{path}", self.address)).timeout(Duration::from_secs(2));
+        let asked =
+            http_client().get(format!("http://{}{path}", self.address)).timeout(Duration::from_secs(2));
         Ok(asked.send().await?.status().as_u16())
     }
 }

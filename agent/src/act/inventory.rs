@@ -37,7 +37,9 @@ pub(super) async fn tell(
         let (file, seen) = (host.borrow_and_update().clone(), states.borrow_and_update().clone());
         let name = agent.to_string();
         // Release links are looked at: on a thread for files.
-        let Ok(now) = tokio::task::spawn_blocking(move || inventory(&name, &file, &seen)).await else { continue };
+        let Ok(now) = tokio::task::spawn_blocking(move || inventory(&name, &file, &seen)).await else {
+            continue;
+        };
         // A host without a file has nothing to tell, unless it had.
         let nothing = now.components.is_empty() && now.offers.is_empty();
         if (nothing && told.is_none()) || (!due && told.as_ref() == Some(&now)) {

@@ -14,7 +14,11 @@ pub fn inventory(host: &str, file: &HostFile, states: &ComponentStates) -> Inven
         let complaint = states.get(name).filter(|state| !state.up).map(|state| state.last_error.clone());
         (name.clone(), declared(component, complaint.unwrap_or_default()))
     });
-    Inventory { host: host.to_owned(), offers: offers(&file.host_actions, false), components: components.collect() }
+    Inventory {
+        host: host.to_owned(),
+        offers: offers(&file.host_actions, false),
+        components: components.collect(),
+    }
 }
 
 fn declared(component: &Component, mut complaint: String) -> Declared {
@@ -74,7 +78,8 @@ fn offers(allowed: &Allowed, can_scale: bool) -> Offers {
         ("fail_over", allowed.fail_over.keys().cloned().collect()),
         ("run", allowed.run.keys().cloned().collect()),
     ];
-    for (name, entries) in named.into_iter().filter(|(_, entries): &(&str, Vec<String>)| !entries.is_empty()) {
+    for (name, entries) in named.into_iter().filter(|(_, entries): &(&str, Vec<String>)| !entries.is_empty())
+    {
         offers.insert(name.to_owned(), entries);
     }
     offers
@@ -86,7 +91,8 @@ mod tests {
 
     #[test]
     fn only_what_is_allowed_is_offered() {
-        let allowed = Allowed { restart: true, signals: vec!["HUP".into()], scale: true, ..Allowed::default() };
+        let allowed =
+            Allowed { restart: true, signals: vec!["HUP".into()], scale: true, ..Allowed::default() };
         let found = offers(&allowed, false);
         assert_eq!(found.keys().collect::<Vec<_>>(), ["restart", "signal"]);
         assert_eq!(found["signal"], ["HUP"]);

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::incidents::arguments::IncidentsArguments;
 use crate::operations::arguments::{
     AlertsArguments, AuditArguments, LookArguments, PlansArguments, SilencesArguments, WordArguments,
 };
-use crate::incidents::arguments::IncidentsArguments;
 use crate::replay::arguments::ReplayArguments;
 
 /// Keeps a fleet of Linux hosts in good order: samples, stores, answers in SQL.

@@ -54,7 +54,9 @@ pub(super) fn answer(
                 AskError::Unknown(format!("there is no channel {name:?}; fettle status lists them"))
             })?;
             desk.try_channel(test);
-            Ok(json!({ "done": format!("a test message goes to {name}; fettle status says what became of it") }))
+            Ok(
+                json!({ "done": format!("a test message goes to {name}; fettle status says what became of it") }),
+            )
         }
     }
 }

@@ -234,7 +234,14 @@ impl Office {
                     self.desk.receipt(&handed_in.receipt, now_us());
                     self.handed_in.push(handed_in);
                 }
-                Some(done) = self.done.1.recv() => self.take_done(done),
+                Some(done) = self.done.1.recv() => {
+                    let sent = matches!(done, Done::Notification(..));
+                    self.take_done(done);
+                    if sent {
+                        // Saved at once: a crash before that would send it again.
+                        self.turn().await?;
+                    }
+                }
                 Some(question) = questions.recv() => self.answer(question),
                 _ = stop.changed() => {
                     // What was decided is saved; whoever comes next carries it out.
