@@ -30,7 +30,7 @@ impl Systemd {
         let asked = async {
             let path = object_path(name);
             let state = property(&connection, &path, "Unit", "ActiveState").await?;
-            let state = String::try_from(state).map_err(zbus::Error::from)?;
+            let state = String::try_from(state)?;
             // Targets, mounts and timers have no main process.
             let main_pid = match property(&connection, &path, "Service", "MainPID").await {
                 Ok(value) => u32::try_from(value).unwrap_or(0),

@@ -66,7 +66,8 @@ impl Host {
         let mut cells: Vec<(usize, Vec<KeyValue>, Vec<RawCell>)> = Vec::new();
         let mut at = 0;
         for (name, entities) in PARTS {
-            let index = catalogue().families.iter().position(|f| f.name == name).unwrap();
+            let index =
+                catalogue().families.iter().position(|f| f.name == name).expect("the catalogue has it");
             let family = &catalogue().families[index];
             for entity in 0..entities.max(1) {
                 let key = family.entity.iter().enumerate().map(|(column, c)| match (name, c.kind) {

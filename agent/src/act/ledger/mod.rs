@@ -66,6 +66,8 @@ impl Entry {
     }
 }
 
+// Records are written and forgotten one at a time; boxing the large one would cost more than it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Serialize, Deserialize)]
 enum Record {
     Mark { high: u64, floor_us: i64, given_up: u64, serial: u64 },

@@ -126,7 +126,7 @@ fn walk(root: &OwnedFd, policy: &CleanUp, before: i64, stop: &Stop) -> Result<Wa
                     found.files += 1;
                     found.bytes += bytes;
                     if stat.st_mtime < before && fits(policy.pattern.as_bytes(), name.as_bytes()) {
-                        let modified = (stat.st_mtime, stat.st_mtime_nsec as u64);
+                        let modified = (stat.st_mtime, stat.st_mtime_nsec);
                         let inode = (stat.st_dev, stat.st_ino);
                         found.oldest.push(Candidate { modified, path: path.join(name), inode, bytes });
                         if found.oldest.len() > most {

@@ -97,17 +97,13 @@ async fn ask(
         Ok::<_, String>((status, bytes.to_bytes()))
     };
     tokio::pin!(talk, connection);
-    let (status, bytes) = loop {
-        tokio::select! {
-            said = &mut talk => break said.map_err(away)?,
-            ended = &mut connection => {
-                // The answer may have been read whole before the connection ended.
-                break match ended {
-                    Ok(()) => talk.await.map_err(away)?,
-                    Err(error) => return Err(away(error.to_string())),
-                };
-            }
-        }
+    let (status, bytes) = tokio::select! {
+        said = &mut talk => said.map_err(away)?,
+        // The answer may have been read whole before the connection ended.
+        ended = &mut connection => match ended {
+            Ok(()) => talk.await.map_err(away)?,
+            Err(error) => return Err(away(error.to_string())),
+        },
     };
     let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if status.is_success() || status == StatusCode::NOT_MODIFIED {

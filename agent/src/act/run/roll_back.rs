@@ -64,7 +64,7 @@ fn list(directory: &OwnedFd, path: &Path) -> Result<Vec<OsString>, String> {
         }
         let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Directory | FileType::RegularFile) {
-            found.push((stat.st_mtime, stat.st_mtime_nsec as u64, name.to_owned()));
+            found.push((stat.st_mtime, stat.st_mtime_nsec, name.to_owned()));
         }
     }
     found.sort();

@@ -36,7 +36,7 @@ const SQL_PATIENCE: Duration = Duration::from_secs(30);
 const FINDINGS_AT_ONCE: usize = 200;
 
 /// What rules hear.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// This collector no longer owns a partition: its hosts are another's to miss.
     Lost(u16),
@@ -251,17 +251,16 @@ impl Rules {
                 continue;
             }
             let (store, answers, rule) = (self.context.store.clone(), self.answers.0.clone(), name.clone());
+            // No answer is not «nothing is wrong»: what it found before stands.
             let task = tokio::spawn(async move {
                 let asked = tokio::time::timeout(SQL_PATIENCE, store.select::<SqlRow>(&query)).await;
                 match asked {
                     Ok(Ok(rows)) => {
                         let _ = answers.send((rule, rows)).await;
-                        return;
                     }
                     Ok(Err(error)) => tracing::warn!(%error, rule, "a rule's question is not answered"),
                     Err(_) => tracing::warn!(rule, "a rule's question takes longer than 30 s"),
                 }
-                // No answer is not «nothing is wrong»: what it found before stands.
             });
             self.asking.insert(name, task);
         }
