@@ -126,8 +126,21 @@ pub async fn run(
     });
     let (mut operating, heard) = begun.map_or((JoinSet::new(), None), |(tasks, heard)| (tasks, Some(heard)));
     let context = Context { heard, ..context };
+    let failed = run_lines(&context, &stop).await;
+    // They save what they know; a stop that hangs does not hold up the collector.
+    let _ =
+        tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
+    if let Some(error) = failed {
+        return Err(ServiceError::Line(error.to_string()));
+    }
+    tasks.shutdown().await;
+    Ok(())
+}
+
+/// Runs a line for every partition until all have ended; gives why one panicked, if one did.
+async fn run_lines(context: &Context, stop: &watch::Receiver<bool>) -> Option<tokio::task::JoinError> {
     let mut lines = JoinSet::new();
-    for partition in 0..settings.partitions {
+    for partition in 0..context.partitions {
         lines.spawn(pipeline::run(context.clone(), partition, stop.clone()));
     }
     let mut failed = None;
@@ -139,14 +152,7 @@ pub async fn run(
             lines.abort_all();
         }
     }
-    // They save what they know; a stop that hangs does not hold up the collector.
-    let _ =
-        tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
-    if let Some(error) = failed {
-        return Err(ServiceError::Line(error.to_string()));
-    }
-    tasks.shutdown().await;
-    Ok(())
+    failed
 }
 
 /// Waits for ClickHouse and brings the schema up; false when told to stop meanwhile.
