@@ -165,6 +165,16 @@ impl Service {
         Self { address: format!("127.0.0.1:{}", free_port()), program: victim.to_owned() }
     }
 
+    /// The same whose process is called `name`, so that rules can tell it from others.
+    pub fn named(victim: &str, name: &str) -> Self {
+        let program = Path::new(victim).with_file_name(name);
+        if std::fs::symlink_metadata(&program).is_err() {
+            // The kernel calls a process by the name it was started under.
+            let _ = std::os::unix::fs::symlink(victim, &program);
+        }
+        Self::new(&program.display().to_string())
+    }
+
     /// Its command line, as TOML.
     pub fn command(&self, more: &[&str]) -> String {
         let mut words = vec![self.program.as_str(), "--listen", &self.address];

@@ -36,15 +36,35 @@ pub(in crate::act) enum LimitPlace {
 /// One of the closed set, settled.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::act) enum Step {
-    Service { runs: Runs, verb: Verb },
-    Scale { replicas: u32 },
-    Renice { runs: Runs, nice: i8 },
-    Limit { place: LimitPlace, resource: String, value: u64 },
+    Service {
+        runs: Runs,
+        verb: Verb,
+    },
+    Scale {
+        replicas: u32,
+    },
+    Renice {
+        runs: Runs,
+        nice: i8,
+    },
+    Limit {
+        place: LimitPlace,
+        resource: String,
+        value: u64,
+    },
     CleanUp(CleanUp),
     DropCaches,
     FixPermissions(Permissions),
-    RollBack { entry: String, what: RollBack },
-    FailOver { what: FailOver, to: Option<(String, PathBuf)> },
+    /// `then`: what is started anew on the version that was put back, where that is allowed too.
+    RollBack {
+        entry: String,
+        what: RollBack,
+        then: Option<Runs>,
+    },
+    FailOver {
+        what: FailOver,
+        to: Option<(String, PathBuf)>,
+    },
     Run(Command),
 }
 
@@ -100,7 +120,8 @@ fn of_component(component: &Component, action: &Action, own: bool) -> Option<Ste
         }
         Action::RollBack { entry } => {
             let what = list.roll_back.get(entry)?.clone();
-            Some(Step::RollBack { entry: entry.clone(), what })
+            let then = (list.restart && can(runs, &Verb::Restart)).then(|| runs.clone());
+            Some(Step::RollBack { entry: entry.clone(), what, then })
         }
         Action::FailOver { entry, to } => fail_over(list.fail_over.get(entry)?, to),
         Action::Scale { replicas } => match runs {

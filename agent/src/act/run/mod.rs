@@ -31,8 +31,9 @@ use std::time::Duration;
 
 use fettle_shared::command::Outcome;
 
-use super::admission::{Step, Task};
+use super::admission::{Step, Task, Verb};
 use crate::handoff::SupervisorHandle;
+use crate::host_file::Runs;
 
 pub(super) use versions::{keep, Kept};
 
@@ -142,12 +143,27 @@ async fn step(task: &Task, means: &Means) -> Ran {
             let entry = entry.clone();
             in_thread(move |_| permissions::run(&entry, dry)).await
         }
-        Step::RollBack { entry, what } => {
+        Step::RollBack { entry, what, then } => {
             let (what, versions) = (what.clone(), means.versions.clone());
             let (component, entry) = (task.component.clone(), entry.clone());
-            in_thread(move |_| roll_back::run(&versions, &component, &entry, &what, dry)).await
+            let put_back =
+                in_thread(move |_| roll_back::run(&versions, &component, &entry, &what, dry)).await?;
+            match then {
+                Some(runs) => started_anew(task, runs, put_back, means).await,
+                None => Ok(put_back),
+            }
         }
     }
+}
+
+/// A version that was put back is of no use to a program that runs, or failed to run, on the other one.
+async fn started_anew(task: &Task, runs: &Runs, put_back: Report, means: &Means) -> Ran {
+    let restarted = service::run(&task.component, runs, &Verb::Restart, task.dry_run, means).await;
+    let joined = |other: Report| Report {
+        output: format!("{}\n{}", put_back.output, other.output),
+        before: put_back.before.clone(),
+    };
+    restarted.map(joined).map_err(|failure| Failure { report: joined(failure.report), ..failure })
 }
 
 /// File work on a thread of its own, told to stop when nobody waits for it any more.

@@ -9,7 +9,7 @@ use fettle_alert::manage::{self, Dependencies, Manager};
 use fettle_decide::operator::run::Run;
 use fettle_decide::operator::{self, Effect, Operator, Page, PageKind, VerifyFacts};
 use fettle_decide::policy::Policy;
-use fettle_decide::world::{ComponentView, HostView, World};
+use fettle_decide::world::{ComponentView, HostView, Place, World};
 use fettle_shared::command::{Order, Receipt};
 use fettle_shared::inventory::Inventory;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,12 @@ impl Desk {
 
     /// Takes what the owner of a partition tells of a host.
     pub(super) fn report(&mut self, report: &HostReport, now_us: i64) {
+        // What checks complain of first: what is done about an alert depends on it.
+        for (name, seen) in report.components.iter().filter(|(_, seen)| !seen.up) {
+            if let Some(words) = complaint(seen.error_kind) {
+                self.operator.output(&Place::new(&report.host, name), words, now_us);
+            }
+        }
         if !report.findings.is_empty() {
             self.manager.findings(&report.findings, now_us);
             for finding in &report.findings {
@@ -195,7 +201,7 @@ impl Desk {
     /// What the newest inventory says a component complains of.
     pub(super) fn complaints(&mut self, inventory: &Inventory, now_us: i64) {
         for (name, declared) in inventory.components.iter().filter(|(_, one)| !one.complaint.is_empty()) {
-            let place = fettle_decide::world::Place::new(&inventory.host, name);
+            let place = Place::new(&inventory.host, name);
             self.operator.output(&place, &declared.complaint, now_us);
         }
     }
@@ -295,6 +301,17 @@ impl Desk {
         self.world.hosts.retain(|host, view| {
             now_us - view.seen_us < FORGET_US || (view.seen_us == 0 && inventories.contains_key(host))
         });
+    }
+}
+
+/// An error's kind in the words that errors of its kind use.
+fn complaint(kind: u8) -> Option<&'static str> {
+    match kind {
+        1 => Some("permission denied"),
+        2 => Some("no space left on device"),
+        3 => Some("connection refused"),
+        4 => Some("out of memory"),
+        _ => None,
     }
 }
 

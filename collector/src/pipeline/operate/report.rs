@@ -53,6 +53,8 @@ pub struct ComponentReport {
     pub down_s: f64,
     /// Time of its last check, ms.
     pub latency_ms: f64,
+    /// What its check complains of, by its number ([`fettle_shared::error_kind::ErrorKind`]); 0: nothing.
+    pub error_kind: u8,
 }
 
 /// Families of the whole host whose values travel.
@@ -91,8 +93,8 @@ fn components(
     share: &FamilySecond,
     position: impl Fn(&str) -> Option<usize>,
 ) -> BTreeMap<String, ComponentReport> {
-    let columns = ["up", "critical", "replicas", "down_seconds", "latency_ms"].map(position);
-    let [up, critical, replicas, down, latency] = columns;
+    let columns = ["up", "critical", "replicas", "down_seconds", "latency_ms", "error_kind"].map(position);
+    let [up, critical, replicas, down, latency, error] = columns;
     let mut found = BTreeMap::new();
     for entity in &share.entities {
         let [KeyValue::Text(name), KeyValue::Text(kind)] = &*entity.key else { continue };
@@ -106,6 +108,7 @@ fn components(
                 replicas: last(replicas) as u32,
                 down_s: last(down),
                 latency_ms: last(latency),
+                error_kind: last(error) as u8,
             },
         );
     }
