@@ -19,7 +19,8 @@ pub struct World {
     pub back: Service,
     pub front: Service,
     pub primary: Service,
-    pub standby: Service,
+    /// Held so that it ends with the test.
+    pub _standby: Service,
     pub proxy: Service,
     pub alone: Service,
     pub files: PathBuf,
@@ -121,7 +122,7 @@ impl World {
             back,
             front,
             primary,
-            standby,
+            _standby: standby,
             proxy,
             alone,
             files,
