@@ -118,23 +118,24 @@ pub async fn run(
         outlook: settings.outlook,
         outlooks: Arc::new(tokio::sync::watch::Sender::default()),
     };
-    let key =
-        settings.state_dir.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
-    let begun = settings.operations.map(|files| {
-        let start = Start { files, key, questions, judged, directory: settings.state_dir.clone() };
-        operate::start(&context, start, &stop)
-    });
-    let (mut operating, heard) = begun.map_or((JoinSet::new(), None), |(tasks, heard)| (tasks, Some(heard)));
+    let directory = settings.state_dir;
+    let key = directory.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
+    let begun = settings
+        .operations
+        .map(|files| operate::start(&context, Start { files, key, questions, judged, directory }, &stop));
+    let (mut operating, heard) = begun.unzip();
     let context = Context { heard, ..context };
     let failed = run_lines(&context, &stop).await;
     // They save what they know; a stop that hangs does not hold up the collector.
     let _ =
         tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
-    if let Some(error) = failed {
-        return Err(ServiceError::Line(error.to_string()));
+    match failed {
+        Some(error) => Err(ServiceError::Line(error.to_string())),
+        None => {
+            tasks.shutdown().await;
+            Ok(())
+        }
     }
-    tasks.shutdown().await;
-    Ok(())
 }
 
 /// Runs a line for every partition until all have ended; gives why one panicked, if one did.

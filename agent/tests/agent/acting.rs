@@ -175,6 +175,11 @@ async fn ask(client: &async_nats::Client, bytes: Vec<u8>) -> Receipt {
     }
 }
 
+/// Waits until the agent takes orders: one given before its ledger began would be refused as too old.
+async fn ready(client: &async_nats::Client) {
+    ask(client, b"no order".to_vec()).await;
+}
+
 async fn give(client: &async_nats::Client, order: &Order) -> Receipt {
     ask(client, write(&signer().sign(order).unwrap())).await
 }
@@ -220,6 +225,7 @@ fn an_order_is_done_once_and_its_receipt_arrives() {
         let mut host = Host::new(&nats, COMPONENTS);
         host.start();
         let client = async_nats::connect(nats.url()).await.unwrap();
+        ready(&client).await;
         let office = Office::open(&client).await;
         let first = order(1, "web", run("count"));
         assert_eq!(give(&client, &first).await.outcome, Outcome::Accepted);
@@ -260,6 +266,7 @@ fn a_clean_up_is_done_by_order() {
         std::os::unix::fs::symlink("/etc", host.path("logs/etc.log")).unwrap();
         host.start();
         let client = async_nats::connect(nats.url()).await.unwrap();
+        ready(&client).await;
         let office = Office::open(&client).await;
         give(&client, &order(1, "web", Action::CleanUp { policy: "logs".into() })).await;
         let receipt = office.receipt("o-1").await;
@@ -276,6 +283,7 @@ fn what_must_not_be_done_is_refused_with_its_reason_and_is_on_record() {
         let mut host = Host::new(&nats, COMPONENTS);
         host.start();
         let client = async_nats::connect(nats.url()).await.unwrap();
+        ready(&client).await;
         let office = Office::open(&client).await;
         let taken = order(10, "web", run("count"));
         give(&client, &taken).await;
@@ -345,6 +353,7 @@ fn an_agent_killed_in_the_middle_says_that_it_never_completed() {
         let office = Office::open(&client).await;
         for round in 1..=3 {
             host.start();
+            ready(&client).await;
             let hang = order(200 * round, "web", run("hang"));
             assert_eq!(give(&client, &hang).await.outcome, Outcome::Accepted);
             until("it runs", || lines(&host.path("begun")) == 1).await;
@@ -376,6 +385,7 @@ fn a_receipt_waits_for_its_collector_through_restarts_of_everything() {
         let mut host = Host::new(&nats, COMPONENTS);
         host.start();
         let client = async_nats::connect(nats.url()).await.unwrap();
+        ready(&client).await;
         give(&client, &order(1, "web", run("count"))).await;
         until("it is done", || host.ledger().iter().any(|entry| entry["receipt"]["outcome"] == "succeeded"))
             .await;
@@ -400,6 +410,7 @@ fn a_flood_of_forgeries_neither_stops_the_agent_nor_fills_its_disk() {
         let mut host = Host::new(&nats, COMPONENTS);
         host.start();
         let client = async_nats::connect(nats.url()).await.unwrap();
+        ready(&client).await;
         let office = Office::open(&client).await;
         give(&client, &order(1, "web", run("count"))).await;
         let forged = write(&Signer::from_seed(&[6; 32]).sign(&order(2, "web", run("count"))).unwrap());
@@ -425,7 +436,7 @@ cooldown = "0s"
 local_per_hour = 3
 [components.svc]
 runs = { command = ["/bin/sh", "-c", "echo $$ >> {root}/pids; exec sleep 600"] }
-interval = "200ms"
+interval = "250ms"
 failures = 1
 [components.svc.allow]
 restart = true

@@ -110,8 +110,8 @@ async fn watch(
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| lost(error.into()))?;
     let pidfd = process::readable(pidfd).map_err(lost)?;
     tokio::pin!(output);
+    let mut talking = true;
     let stopped = {
-        let mut talking = true;
         let waiting = async {
             loop {
                 tokio::select! {
@@ -127,7 +127,9 @@ async fn watch(
     }
     group.0 = None;
     let status = child.wait().await.map_err(lost)?;
-    let _ = tokio::time::timeout(LAST_WORDS, output).await;
+    if talking {
+        let _ = tokio::time::timeout(LAST_WORDS, output).await;
+    }
     Ok(if stopped { Ended::Stopped } else { Ended::Itself(status) })
 }
 

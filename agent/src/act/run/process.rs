@@ -33,7 +33,7 @@ pub(super) struct Held {
 impl Held {
     /// Holds the process of this number, if it lives and `is_it` says so of its number.
     fn hold(pid: i32, is_it: impl Fn(&Stat) -> bool) -> Option<Self> {
-        let pid = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 1)?;
+        let pid = Pid::from_raw(pid.max(0)).filter(|pid| pid.as_raw_nonzero().get() > 1)?;
         let fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         let stat = Stat::read(pid)?;
         // A child of kthreadd is the kernel's own.

@@ -38,7 +38,10 @@ pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, &OsStr), String> {
 pub(super) fn why(path: &Path, error: Errno) -> String {
     let path = path.display();
     match error {
-        Errno::LOOP => format!("{path} has a link in it; declare the real path in the host's file"),
+        // A link as the last part, where a directory is wanted, is answered as NOTDIR.
+        Errno::LOOP | Errno::NOTDIR => {
+            format!("{path} has a link in it or is no directory; declare the real path in the host's file")
+        }
         Errno::NOENT => format!("{path} does not exist; correct the host's file or put it back"),
         Errno::NOSYS => "openat2 is not known to this kernel; use Linux 5.6 or later".to_owned(),
         error => format!("{path} cannot be opened: {error}; see to its owner and mode"),
