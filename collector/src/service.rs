@@ -127,8 +127,10 @@ pub async fn run(
     let context = Context { heard, ..context };
     let failed = run_lines(&context, &stop).await;
     // They save what they know; a stop that hangs does not hold up the collector.
-    let _ =
-        tokio::time::timeout(STOP_PATIENCE, async { while operating.join_next().await.is_some() {} }).await;
+    if let Some(operating) = &mut operating {
+        let ended = async { while operating.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(STOP_PATIENCE, ended).await;
+    }
     match failed {
         Some(error) => Err(ServiceError::Line(error.to_string())),
         None => {
