@@ -89,11 +89,7 @@ pub async fn run(
         OperationsState { operations, token },
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            tracing::error!(%error, "HTTP stopped");
-        }
-    });
+    tasks.spawn(serve(listener, app));
     let nats = ingest::connect(&settings.nats, "fettle-collector").await?;
     tasks.spawn(probe(health.clone(), store.clone(), nats.clone()));
     if !prepare(&store, &health, &mut stop).await? {
@@ -137,6 +133,13 @@ pub async fn run(
             tasks.shutdown().await;
             Ok(())
         }
+    }
+}
+
+/// Answers over HTTP.
+async fn serve(listener: TcpListener, app: axum::Router) {
+    if let Err(error) = axum::serve(listener, app).await {
+        tracing::error!(%error, "HTTP stopped");
     }
 }
 
