@@ -88,7 +88,7 @@ impl World {
                     "alone",
                     &alone,
                     &[],
-                    "[[components.alone.local]]\naction = \"restart\"\nafter = \"1s\"\nalone_for = \"4s\"",
+                    "allow = { restart = true }\n[[components.alone.local]]\naction = \"restart\"\nafter = \"1s\"\nalone_for = \"4s\"",
                 ),
                 disk_component(directory),
             ]
@@ -204,6 +204,6 @@ fn disk_component(directory: &Path) -> String {
     format!(
         "[components.disk]\ninterval = \"250ms\"\ntimeout = \"1s\"\nfailures = 2\ncheck = {{ exec = {check} }}\n\
          [components.disk.allow]\nclean_up.logs = {{ root = \"{disk}\", pattern = \"*.log\", \
-         older_than = \"0s\", most = \"1GiB\", most_files = 100000 }}\n"
+         older_than = \"1s\", most = \"1GiB\", most_files = 100000 }}\n"
     )
 }
