@@ -19,7 +19,9 @@ fn first_frame(tree: &Tree) -> Vec<tree::Sample> {
 fn every_family_is_read() {
     let tree = Tree::copy("server");
     let all = first_frame(&tree);
-    for family in &fettle_shared::catalogue::catalogue().families {
+    // Components are not read from the tree; they are what the host's own file declares.
+    let families = &fettle_shared::catalogue::catalogue().families;
+    for family in families.iter().filter(|family| family.name != "component") {
         assert!(all.iter().any(|s| s.0 == family.name), "{} is missing", family.name);
     }
     let at = |family: &str, key: &str, metric: &str| {

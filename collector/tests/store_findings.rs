@@ -60,7 +60,7 @@ async fn anomalies_are_found_again_and_a_repeat_replaces() {
     let newest = &found[0];
     assert_eq!(newest["entity"]["device"], "it's \"sda\"");
     assert_eq!(newest["series"], "disk.write_bytes{device=it's \"sda\"}");
-    assert_eq!((&newest["value"], &newest["low"]), (&12.5.into(), &1.0.into()));
+    assert_eq!((newest["value"].as_f64(), newest["low"].as_f64()), (Some(12.5), Some(1.0)));
     assert!(newest["high"].is_null());
     assert_eq!(newest["severity"], "high");
     assert_eq!(newest["reason"], "spike to 12.5,\n4 σ above");
@@ -95,7 +95,7 @@ async fn the_newest_health_of_each_host_counts() {
     assert_eq!(both.len(), 2, "{both:?}");
     let one = store.health(Some("a".into())).await.unwrap();
     assert_eq!(one.len(), 1);
-    assert_eq!(one[0]["score"], serde_json::json!(rows[1].health.score), "{one:?}");
+    assert_eq!(one[0]["score"].as_f64(), serde_json::json!(rows[1].health.score).as_f64(), "{one:?}");
     assert_eq!(one[0]["deductions"][0]["fact"], "cpu_busy_share", "{one:?}");
     assert!(one[0]["words"].as_str().unwrap().contains("busy"), "{one:?}");
 }

@@ -65,7 +65,9 @@ fn faults_are_shown_with_line_and_column() {
     );
     let (code, said, _) = run(folder.path(), &["rules", "check", ".", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((code, json["problems"][0]["line"].as_u64()), (Some(1), Some(5)));
+    let lines: Vec<u64> =
+        json["problems"].as_array().unwrap().iter().filter_map(|one| one["line"].as_u64()).collect();
+    assert!(code == Some(1) && lines.contains(&5), "{said}");
     let (code, _, said) = run(folder.path(), &["rules", "check", "nowhere"]);
     assert!(code == Some(1) && said.contains("nowhere") && said.lines().count() == 1, "{said}");
 }

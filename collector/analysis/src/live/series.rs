@@ -150,8 +150,9 @@ impl SeriesTable {
         }
         let entity = entities.get_mut(&seen.key)?;
         entity.newest = ticks;
-        let old_enough =
-            entity.first <= BEGINNING || ticks.saturating_sub(entity.first) >= plan.config.youngest_s;
+        // Not in its first second, when its counters have no rates yet and its series cannot be counted.
+        let age = ticks.saturating_sub(entity.first);
+        let old_enough = age >= plan.config.youngest_s || (entity.first <= BEGINNING && age >= 1);
         if entity.admitted {
             return Some(entity);
         }
