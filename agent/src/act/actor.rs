@@ -2,7 +2,7 @@
 //! on receipts. It decides nothing and blocks on nothing: decisions are made beside the ledger on a thread for
 //! files, actions run as tasks of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use fettle_shared::command::{Action, Order, Outcome, Receipt, Refusal};
 use fettle_shared::subjects::orders_subject;
 use futures_util::StreamExt;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::admission::{admit, admit_local, Situation, Task, Verdict};
@@ -68,7 +68,9 @@ pub struct Actor {
     ledger: Arc<Mutex<Ledger>>,
     means: Means,
     rules: Rules,
-    running: JoinSet<(Receipt, bool)>,
+    running: JoinSet<(Outcome, Report)>,
+    /// What each of them does, and whether it is a dry run.
+    begun: HashMap<Id, (Receipt, bool)>,
     hand_in: HandIn,
     /// Second and orders seen in it.
     pace: (u64, u32),
@@ -128,6 +130,7 @@ impl Actor {
             ledger: Arc::new(Mutex::new(ledger)),
             rules: Rules::default(),
             running: JoinSet::new(),
+            begun: HashMap::new(),
             pace: (0, 0),
             dropped: 0,
             keeping: None,
@@ -156,7 +159,7 @@ impl Actor {
                     Some(message) => self.on_order(message).await,
                     None => break,
                 },
-                Some(ended) = self.running.join_next() => self.on_end(ended).await,
+                Some(ended) = self.running.join_next_with_id() => self.on_end(ended).await,
                 stored = self.hand_in.answered() => if let Some(id) = stored {
                     self.heard.note(Instant::now());
                     self.on_ledger(move |ledger, now| ledger.confirm(&id, now)).await;
@@ -174,7 +177,7 @@ impl Actor {
         }
         telling.abort();
         let last = async {
-            while let Some(ended) = self.running.join_next().await {
+            while let Some(ended) = self.running.join_next_with_id().await {
                 self.on_end(ended).await;
             }
         };
@@ -236,16 +239,20 @@ impl Actor {
     }
 
     fn begin(&mut self, receipt: Receipt, task: Task) {
-        let means = self.means.clone();
-        self.running.spawn(async move {
-            let (outcome, Report { output, before }) = run::run(&task, &means).await;
-            (Receipt { outcome, output, before, ended_us: now_us(), ..receipt }, task.dry_run)
-        });
+        let (means, dry_run) = (self.means.clone(), task.dry_run);
+        let running = self.running.spawn(async move { run::run(&task, &means).await });
+        self.begun.insert(running.id(), (receipt, dry_run));
     }
 
-    async fn on_end(&mut self, ended: Result<(Receipt, bool), tokio::task::JoinError>) {
-        // A task that panicked stays begun in the ledger, and is never completed at the next start.
-        let Ok((receipt, dry_run)) = ended else { return };
+    async fn on_end(&mut self, ended: Result<(Id, (Outcome, Report)), JoinError>) {
+        let (id, (outcome, report)) = ended.unwrap_or_else(|error| {
+            // A fault of the agent must not keep its component busy for ever.
+            let what = "the agent's code for it has panicked; please report it with the log".to_owned();
+            (error.id(), (Outcome::Failed { error: what }, Report::default()))
+        });
+        let Some((receipt, dry_run)) = self.begun.remove(&id) else { return };
+        let Report { output, before } = report;
+        let receipt = Receipt { outcome, output, before, ended_us: now_us(), ..receipt };
         log(&receipt);
         if !dry_run {
             let failed = !matches!(receipt.outcome, Outcome::Succeeded);
