@@ -118,7 +118,7 @@ pub async fn run(
     let key = directory.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
     let begun = settings
         .operations
-        .map(|files| operate::start(&context, Start { files, key, questions, judged, directory }, &stop));
+        .map(|files| operate::start(&context, Start { files, key, questions, judged }, &stop));
     let (mut operating, heard) = begun.unzip();
     let context = Context { heard, ..context };
     let failed = run_lines(&context, &stop).await;

@@ -10,10 +10,10 @@ use crate::policy::Rollback;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// There is no such plan (any more).
-    #[error("there is no plan {0}; `fettle plan` lists those there are")]
+    #[error("there is no plan {0}; `fettle plans list` names those there are")]
     NoPlan(String),
     /// There is no such incident.
-    #[error("there is no incident {0}; `fettle alerts` lists those there are")]
+    #[error("there is no incident {0}; `fettle alerts incidents` names those there are")]
     NoIncident(String),
     /// The plan is not at a point where it could be done.
     #[error("the plan {plan} is {state}, so it cannot be {wanted}")]

@@ -1,4 +1,4 @@
-//! What is done about each incident and why, or why nothing is: what `fettle plan` prints. Nothing changes by
+//! What is done about each incident and why, or why nothing is: what `fettle plans now` prints. Nothing changes by
 //! asking.
 
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fn told(run: &Run) -> String {
     let doing = step.map_or(String::new(), |step| format!("{} of {}", step.action.name(), step.place));
     match &run.phase {
         Phase::Proposed { .. } => {
-            format!("{doing} needs a person's word: fettle plan approve {}", run.plan.id)
+            format!("{doing} needs a person's word: fettle plans approve {}", run.plan.id)
         }
         Phase::Waiting { on, .. } if on.is_empty() => format!("{doing} is next"),
         Phase::Waiting { on, .. } => format!("{doing} waits: {on}"),

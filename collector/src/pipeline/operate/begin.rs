@@ -1,7 +1,5 @@
 //! Starts rules and operations beside the partitions' lines.
 
-use std::path::PathBuf;
-
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -25,8 +23,6 @@ pub struct Start {
     pub judged: mpsc::Receiver<Watched>,
     /// What people ask.
     pub questions: mpsc::Receiver<Question>,
-    /// The collector's state directory.
-    pub directory: Option<PathBuf>,
 }
 
 /// Starts both; the sender is where partitions tell what they see.
@@ -37,9 +33,9 @@ pub fn start(
 ) -> (JoinSet<()>, mpsc::Sender<Heard>) {
     let (heard, sources) = mpsc::channel(HEARD);
     let mut tasks = JoinSet::new();
-    let Start { files, key, questions, judged, directory } = start;
+    let Start { files, key, questions, judged } = start;
     tasks.spawn(Rules::new(context.clone(), &files).run(judged, sources, stop.clone()));
-    let operations = Operations { context: context.clone(), key, files, questions, directory };
+    let operations = Operations { context: context.clone(), key, files, questions };
     tasks.spawn(run(operations, stop.clone()));
     (tasks, heard)
 }

@@ -15,7 +15,6 @@ mod report;
 mod rules;
 mod tell;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +64,6 @@ pub struct Operations {
     pub files: OperationsFiles,
     /// What people ask.
     pub questions: mpsc::Receiver<Question>,
-    /// Where files of channels' secrets are looked for.
-    pub directory: Option<PathBuf>,
 }
 
 /// Why operations stopped for a moment.

@@ -49,10 +49,6 @@ pub struct ComponentReport {
     pub critical: bool,
     /// Replicas it should have.
     pub replicas: u32,
-    /// Seconds since it went down; 0 while it is up.
-    pub down_s: f64,
-    /// Time of its last check, ms.
-    pub latency_ms: f64,
     /// What its check complains of, by its number ([`fettle_shared::error_kind::ErrorKind`]); 0: nothing.
     pub error_kind: u8,
 }
@@ -93,8 +89,8 @@ fn components(
     share: &FamilySecond,
     position: impl Fn(&str) -> Option<usize>,
 ) -> BTreeMap<String, ComponentReport> {
-    let columns = ["up", "critical", "replicas", "down_seconds", "latency_ms", "error_kind"].map(position);
-    let [up, critical, replicas, down, latency, error] = columns;
+    let columns = ["up", "critical", "replicas", "error_kind"].map(position);
+    let [up, critical, replicas, error] = columns;
     let mut found = BTreeMap::new();
     for entity in &share.entities {
         let [KeyValue::Text(name), KeyValue::Text(kind)] = &*entity.key else { continue };
@@ -106,8 +102,6 @@ fn components(
                 up: last(up) > 0.5,
                 critical: last(critical) > 0.5,
                 replicas: last(replicas) as u32,
-                down_s: last(down),
-                latency_ms: last(latency),
                 error_kind: last(error) as u8,
             },
         );
