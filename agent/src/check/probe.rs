@@ -70,14 +70,20 @@ impl Probe {
     }
 
     async fn look(&mut self) -> Result<(), Failure> {
-        let well = self.look_at_processes().await?;
+        let asks_them = matches!(self.component.check, Check::Process | Check::Active);
+        let (well, known) = match self.look_at_processes().await {
+            Ok(well) => (well, true),
+            // Whoever could tell does not answer: a port or a file can be looked at all the same.
+            Err(failure) if asks_them => return Err(failure),
+            Err(failure) => (Err(failure), false),
+        };
         let judged = processes::judge(&self.seen, &self.seen.ids);
         let whose = !matches!(self.component.runs, Runs::Nothing);
         match &self.component.check {
             Check::Process => judged,
             Check::Active => well,
             // None runs, or all were stopped by a signal: nobody would answer.
-            _ if whose && self.seen.running == 0 && (self.seen.wanted > 0 || self.seen.stopped) => {
+            _ if known && whose && self.seen.running == 0 && (self.seen.wanted > 0 || self.seen.stopped) => {
                 judged.and(well).and(Err(Failure::new("none of its processes runs")))
             }
             Check::Tcp(address) => tcp(*address).await,

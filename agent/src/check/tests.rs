@@ -99,6 +99,9 @@ async fn http_is_judged_by_status_and_body() {
 async fn a_port_that_is_closed_or_silent_fails_by_its_kind() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let silent = "runs = { container = \"x\", socket = \"/no/such/socket\" }";
+    let untold = format!("[components.a]\n{silent}\ncheck = {{ tcp = \"127.0.0.1:{port}\" }}");
+    assert_eq!(checked(&untold).await["a"].result, Ok(()), "a port is asked whoever else is silent");
     let open = format!("[components.a]\ncheck = {{ tcp = \"127.0.0.1:{port}\" }}");
     assert_eq!(checked(&open).await["a"].result, Ok(()));
     // Taken by the kernel and answered by nobody: a server that hangs.

@@ -33,7 +33,7 @@ fn a_spike_is_an_alarm_at_once_and_named() {
     assert!(verdicts[10].score >= 0.5, "{:?}", verdicts[10]);
     assert!(alarms(&verdicts[..10]).is_empty());
     let words = verdicts[10].reason.to_string();
-    assert!(words.starts_with("spike to ") && words.contains("σ above the level of 50."), "{words}");
+    assert!(words.starts_with("spike to ") && words.contains("σ above the level of 50"), "{words}");
     assert!(verdicts[9].low < 50.0 && verdicts[9].high > 50.0 && verdicts[9].high < 60.0);
 }
 

@@ -44,13 +44,15 @@ const SET: [&str; 9] = [
 ];
 
 /// What else says nothing, by family (`*`: any) and beginning of the name.
-const SILENT: [(&str, &str); 16] = [
+const SILENT: [(&str, &str); 17] = [
     ("self", ""),
     ("pressure", "some_avg"),
     ("pressure", "full_avg"),
     ("load", "load_15m"),
     ("process", "children_"),
     ("process", "signals_"),
+    // Address space that was reserved, whether used or not.
+    ("process", "vsize"),
     ("process_detail", "text_bytes"),
     ("process_detail", "library_bytes"),
     ("process_detail", "vm_"),

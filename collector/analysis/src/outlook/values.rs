@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::track::finite;
 use crate::forecast::{duration_words, forecast, host_seasons};
+use crate::words::amount_words;
 
 /// How far ahead, in seconds.
 pub const HORIZONS_S: [u32; 3] = [3_600, 21_600, 86_400];
@@ -73,8 +74,9 @@ pub fn value_outlooks(series: &ValueSeries) -> Vec<ValueRow> {
     let row = |horizon_s: u32| {
         let at = (horizon_s / series.step_s) as usize - 1;
         let (mean, low, high) = (ahead.mean[at], ahead.low[at], ahead.high[at]);
-        let words =
-            format!("{mean:.4} in {} (80 %: {low:.4} – {high:.4})", duration_words(f64::from(horizon_s)));
+        let [mean_words, low_words, high_words] = [mean, low, high].map(amount_words);
+        let when = duration_words(f64::from(horizon_s));
+        let words = format!("{mean_words} in {when} (80 %: {low_words} – {high_words})");
         ValueRow {
             host: series.host.clone(),
             metric: series.metric.clone(),

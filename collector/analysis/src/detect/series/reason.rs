@@ -2,6 +2,7 @@
 
 use super::detector::Point;
 use super::verdict::Reason;
+use super::week::Usual;
 
 /// The level speaks in place of the season when it says nearly as much: it is the simpler reason.
 const LEVEL_FIRST: f32 = 0.75;
@@ -25,16 +26,21 @@ pub(super) enum View {
 /// Order of the rarities of a point.
 pub(super) const VIEWS: [View; 5] = [View::Week, View::Day, View::Level, View::Moves, View::Shape];
 
-/// The view to speak of: the rarest, or the level when it comes near.
-fn spokesman(rarities: &[f32; 5]) -> View {
+/// The view to speak of: the rarest; the level in place of a season when it comes near, or when the season is
+/// no more than this very hour so far.
+fn spokesman(rarities: &[f32; 5], usual: &Usual) -> View {
     let mut best = 0;
     for at in 1..rarities.len() {
         if rarities[at] > rarities[best] {
             best = at;
         }
     }
-    let seasonal = matches!(VIEWS[best], View::Week | View::Day);
-    if seasonal && rarities[2] >= LEVEL_FIRST * rarities[best] {
+    let unseen = match VIEWS[best] {
+        View::Week => Some(!usual.weeks),
+        View::Day => Some(!usual.days),
+        _ => None,
+    };
+    if unseen.is_some_and(|unseen| unseen || rarities[2] >= LEVEL_FIRST * rarities[best]) {
         return View::Level;
     }
     VIEWS[best]
@@ -47,7 +53,7 @@ pub(super) fn reason(rarities: &[f32; 5], point: &Point) -> Reason {
     if point.still > rarities.iter().sum() {
         return Reason::FlatLine { value: absolute(point.value), usual_move: f64::from(point.moves_usual) };
     }
-    match spokesman(rarities) {
+    match spokesman(rarities, &point.usual) {
         View::Week => UsualAt { weekly: true }.words(point, point.usual.of_week, point.z.week),
         View::Day => UsualAt { weekly: false }.words(point, point.usual.of_day, point.z.day),
         View::Level => {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::amount_words;
+
 /// How strong an alarm is, by its evidence against what an alarm needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,40 +113,45 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |now: f64, than: f64| if now < than { "below" } else { "above" };
+        let say = amount_words;
         match *self {
             Self::Usual => f.write_str("as usual"),
-            Self::Spike { value, level, sigmas } => {
-                write!(
-                    f,
-                    "spike to {value:.4}, {:.1} σ {} the level of {level:.4}",
-                    sigmas.abs(),
-                    side(value, level)
-                )
-            }
+            Self::Spike { value, level, sigmas } => write!(
+                f,
+                "spike to {}, {:.1} σ {} the level of {}",
+                say(value),
+                sigmas.abs(),
+                side(value, level),
+                say(level)
+            ),
             Self::LevelShift { now, level, sigmas } => {
-                write!(f, "level shift from {level:.4} to {now:.4} ({:.1} σ)", sigmas.abs())
+                write!(f, "level shift from {} to {} ({:.1} σ)", say(level), say(now), sigmas.abs())
             }
             Self::Trend { now, level, sigmas } => write!(
                 f,
-                "steady {} from {level:.4} to {now:.4} ({:.1} σ)",
+                "steady {} from {} to {} ({:.1} σ)",
                 if now < level { "fall" } else { "rise" },
+                say(level),
+                say(now),
                 sigmas.abs()
             ),
             Self::FlatLine { value, usual_move } => {
-                write!(f, "flat line at {value:.4}, usually moves by {usual_move:.4} a point")
+                write!(f, "flat line at {}, usually moves by {} a point", say(value), say(usual_move))
             }
             Self::Variability { now, usual_move } => {
-                write!(f, "moves by {now:.4} a point instead of the usual {usual_move:.4}")
+                write!(f, "moves by {} a point instead of the usual {}", say(now), say(usual_move))
             }
             Self::UnusualTime { now, usual, sigmas, weekly } => write!(
                 f,
-                "{now:.4} where this hour of the {} usually has {usual:.4} ({:.1} σ {})",
+                "{} where this hour of the {} usually has {} ({:.1} σ {})",
+                say(now),
                 if weekly { "week" } else { "day" },
+                say(usual),
                 sigmas.abs(),
                 side(now, usual)
             ),
             Self::Shape { value, one_in } => {
-                write!(f, "a step to {value:.4} as seen once in {one_in:.0} points")
+                write!(f, "a step to {} as seen once in {one_in:.0} points", say(value))
             }
         }
     }

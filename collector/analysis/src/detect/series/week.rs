@@ -58,6 +58,10 @@ pub struct Usual {
     pub of_week: Option<f32>,
     /// At this hour of the day.
     pub of_day: Option<f32>,
+    /// Whether this hour was seen in an earlier week: before, what is usual is what this very hour has had so far.
+    pub weeks: bool,
+    /// Whether this hour was seen on an earlier day.
+    pub days: bool,
 }
 
 impl Week {
@@ -74,6 +78,9 @@ impl Week {
         Usual {
             of_week: (self.weight >= KNOWN).then_some(self.mean),
             of_day: (weight >= KNOWN).then_some(day_mean),
+            // An earlier visit weighs at least one; this one, until it is over, less.
+            weeks: self.weight >= 1.0,
+            days: weight >= 1.0,
         }
     }
 
