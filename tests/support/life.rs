@@ -29,7 +29,7 @@ enum Held {
     Threads(Vec<(mpsc::Sender<()>, JoinHandle<()>)>),
     Sockets(Vec<UdpSocket>),
     Memory(Vec<Vec<u8>>),
-    Disk(PathBuf, SmallDisk),
+    Disk { ballast: PathBuf, _mounted: SmallDisk },
 }
 
 /// One kind of thing that is held.
@@ -64,7 +64,10 @@ impl Held {
                 while threads.len() < units {
                     let (stop, stopped) = mpsc::channel();
                     // It ends when the other end is dropped.
-                    threads.push((stop, std::thread::spawn(move || drop(stopped.recv()))));
+                    let wait = move || {
+                        let _ = stopped.recv();
+                    };
+                    threads.push((stop, std::thread::spawn(wait)));
                 }
             }
             Self::Sockets(sockets) => {
@@ -77,8 +80,8 @@ impl Held {
                 pieces.truncate(units);
                 pieces.extend((pieces.len()..units).map(|_| vec![7; UNIT]));
             }
-            Self::Disk(file, _) => {
-                let mut file = File::create(file).expect("the disk is there");
+            Self::Disk { ballast, .. } => {
+                let mut file = File::create(ballast).expect("the disk is there");
                 for _ in 0..units {
                     file.write_all(&vec![7; UNIT]).expect("it is not full");
                 }
@@ -109,7 +112,11 @@ impl Lives {
         ];
         if let Some(mounted) = SmallDisk::at(disk, &format!("{DISK_UNITS}m")) {
             let about = format!("series LIKE '%mount={}}}' OR series = 'memory.shmem_bytes'", disk.display());
-            lives.push(life(Held::Disk(disk.join("ballast"), mounted), DISK_UNITS - 2, about));
+            lives.push(life(
+                Held::Disk { ballast: disk.join("ballast"), _mounted: mounted },
+                DISK_UNITS - 2,
+                about,
+            ));
         }
         let lives = Arc::new(Mutex::new(lives));
         let mut sway = JoinSet::new();

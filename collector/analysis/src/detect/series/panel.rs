@@ -68,13 +68,14 @@ impl Default for PanelConfig {
 
 /// What is asked of a host with little past is this much less than both views at a record.
 const YOUNG_SLACK: f32 = 0.3;
-/// A trouble lasts while seconds have half of the evidence needed, but no less than this: on a young host half
-/// of it comes by chance every minute, this about once in four (two ranks multiplied: 10⁻ˣ (1 + x ln 10)).
-const LASTS: f32 = 3.3;
+/// A trouble lasts while seconds have half of the evidence needed, but no less than this: half of the little that
+/// a young host needs comes by chance every few seconds, and the trouble would never end. As the two views often go
+/// together, 10⁻ˣ each is an evidence of 2 x: this one comes once in three minutes.
+const LASTS: f32 = 4.5;
 /// Seconds that were judged before a rank among them says anything.
 const RANKED: u32 = 60;
 /// One odd second in so many is learned while a trouble lasts.
-const LEARNED_ONE_IN: u32 = 60;
+const LEARNED_ONE_IN: u32 = 30;
 /// Surprise (-log10 of the tail) from which a series counts as surprised.
 const SURPRISED: f32 = 3.0;
 /// Bins of 0.25 powers of ten in which Benjamini and Hochberg's line is sought.
@@ -177,6 +178,9 @@ impl HostPanel {
         if odd {
             self.troubled_until_us = at_us.saturating_add((config.calm_s * 1e6) as i64);
             self.odd = self.odd.wrapping_add(1);
+        }
+        if self.seconds >= 1190 {
+            eprintln!("DBG {} g {greatest:.2} n {surprised} a {:.2} t {:.2} ev {evidence:.2} need {needed:.2} tr {} rep {} odd {odd} all {}", self.seconds, self.alone.tail(greatest).extrapolated, self.together.tail(crowd).extrapolated, verdict.troubled, verdict.reported, surprises.len());
         }
         verdict.withhold = verdict.troubled && !self.learns_odd(at_us, odd, config);
         if !(odd && verdict.withhold) {
