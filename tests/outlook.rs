@@ -63,6 +63,7 @@ async fn a_disk_that_fills_is_foretold() {
         rows.into_iter().next().ok_or_else(|| "no row yet".to_owned())
     })
     .await;
+    the_score_names_the_end(&stack).await;
     let full_at = filling.await.unwrap();
     stop.store(true, Ordering::Relaxed);
     let number = |name: &str| told[name].as_f64().unwrap();
@@ -80,6 +81,22 @@ async fn a_disk_that_fills_is_foretold() {
     the_host_has_a_prediction(&stack).await;
     assert_eq!(agent.terminate(START).await, Some(0), "{}", agent.last_words(20));
     stack.nobody_fell();
+}
+
+/// The health score is told of the end that is near, and says what to do about it.
+async fn the_score_names_the_end(stack: &Stack) {
+    let url = format!("{}/api/v3/analytics/performance-score?host={AGENT}", stack.http_url());
+    let client = fettle_tests::sql::http_client();
+    let deduction = until("a deduction for the file system's end", START, || async {
+        let answer = client.get(&url).send().await.map_err(|error| error.to_string())?;
+        let body: serde_json::Value = answer.json().await.map_err(|error| error.to_string())?;
+        let mut all = body["deductions"].as_array().into_iter().flatten();
+        let found = all.find(|one| one["fact"] == "disk_outlook").cloned();
+        found.ok_or_else(|| body.to_string())
+    })
+    .await;
+    let reason = deduction["reason"].as_str().unwrap();
+    assert!(reason.starts_with("a file system is expected to be full in "), "{deduction}");
 }
 
 /// Nothing failed yet, so there is no model, and the rows say so.

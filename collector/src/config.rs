@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fettle_analysis::detect::series::{Classical, PanelConfig, SeriesConfig};
-use fettle_analysis::live::LiveConfig;
+use fettle_analysis::live::{AnalysisError, LiveConfig, RawAnalysis};
 use serde::Deserialize;
 
 use crate::ingest::NatsSettings;
@@ -58,34 +57,6 @@ pub struct RawIngest {
     pub batch_samples: Option<u64>,
     /// Seconds a restart waits for the frames of an interrupted batch. 900 by default.
     pub recover_timeout_s: Option<u64>,
-}
-
-/// `[analysis]`.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawAnalysis {
-    /// Whether hosts are watched. True by default.
-    pub enabled: Option<bool>,
-    /// Series judged of one host at most. 12,000 by default.
-    pub series_per_host: Option<usize>,
-    /// Reports a day that a host with nothing wrong settles at. 0.5 by default.
-    pub reports_a_day: Option<f32>,
-    /// Seconds of a host before its series may be reported. 300 by default.
-    pub learning_s: Option<u32>,
-    /// Seconds of a host before its features may be reported. 900 by default.
-    pub host_learning_s: Option<u32>,
-    /// Seconds of calm after which a trouble is over and the next may be reported. 60 by default.
-    pub calm_s: Option<u32>,
-    /// By how many powers of ten each report of series raises what the next one needs. 0.5 by default.
-    pub report_step: Option<f32>,
-    /// Seconds for which an entity must be there before its series are judged. 60 by default.
-    pub youngest_s: Option<u32>,
-    /// Anomalies kept of each series in memory. 50 by default.
-    pub kept_anomalies: Option<usize>,
-    /// Seconds between two snapshots of a host. 60 by default.
-    pub snapshot_interval_s: Option<u64>,
-    /// The classical detector in place of the usual one.
-    pub classical: Option<Classical>,
 }
 
 /// `[operations]`. Paths are files in YAML; without them the built-in rules and policies are in force and
@@ -166,6 +137,9 @@ pub enum ConfigError {
         /// What to write instead.
         remedy: &'static str,
     },
+    /// `[analysis]` is wrong.
+    #[error("analysis.{0}")]
+    Analysis(#[from] AnalysisError),
     /// `[clickhouse]` is wrong.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -197,10 +171,10 @@ impl RawConfig {
             let remedy = "write a number from 100000 to 100000000";
             return Err(ConfigError::Value { key: "ingest.batch_samples", value, remedy });
         }
-        let snapshot_interval = self.analysis.snapshot_interval()?;
+        let analysis = self.analysis.settle()?;
         Ok(Settings {
-            analysis: self.analysis.settle()?,
-            snapshot_interval,
+            analysis: analysis.enabled.then_some(analysis.live),
+            snapshot_interval: Duration::from_secs(analysis.snapshot_interval_s),
             nats: NatsSettings {
                 url: self.nats.url.unwrap_or_else(|| "nats://127.0.0.1:4222".into()),
                 credentials_file: self.nats.credentials_file,
@@ -218,80 +192,10 @@ impl RawConfig {
     }
 }
 
-fn out_of_range(key: &'static str, value: impl std::fmt::Display, remedy: &'static str) -> ConfigError {
-    ConfigError::Value { key, value: format!("{value}"), remedy }
-}
-
-impl RawAnalysis {
-    fn snapshot_interval(&self) -> Result<Duration, ConfigError> {
-        let seconds = self.snapshot_interval_s.unwrap_or(60);
-        if !(1..=3600).contains(&seconds) {
-            let remedy = "write a number from 1 to 3600";
-            return Err(out_of_range("analysis.snapshot_interval_s", seconds, remedy));
-        }
-        Ok(Duration::from_secs(seconds))
-    }
-
-    fn settle(self) -> Result<Option<LiveConfig>, ConfigError> {
-        let defaults = LiveConfig::default();
-        let live = LiveConfig {
-            series_per_host: self.series_per_host.unwrap_or(defaults.series_per_host),
-            host_learning_s: self.host_learning_s.unwrap_or(defaults.host_learning_s),
-            calm_s: self.calm_s.unwrap_or(defaults.calm_s),
-            youngest_s: self.youngest_s.unwrap_or(defaults.youngest_s),
-            panel: PanelConfig {
-                reports_a_day: self.reports_a_day.unwrap_or(defaults.panel.reports_a_day),
-                learning_s: self.learning_s.unwrap_or(defaults.panel.learning_s),
-                calm_s: self.calm_s.map_or(defaults.panel.calm_s, |calm| calm as f32),
-                step: self.report_step.unwrap_or(defaults.panel.step),
-                ..defaults.panel
-            },
-            series: SeriesConfig {
-                kept_anomalies: self.kept_anomalies.unwrap_or(defaults.series.kept_anomalies),
-                classical: self.classical,
-                ..defaults.series
-            },
-            ..defaults
-        };
-        if !(1..=200_000).contains(&live.series_per_host) {
-            let remedy = "write a number from 1 to 200000";
-            return Err(out_of_range("analysis.series_per_host", live.series_per_host, remedy));
-        }
-        if !(0.01..=100.0).contains(&live.panel.reports_a_day) {
-            let remedy = "write a number from 0.01 to 100";
-            return Err(out_of_range("analysis.reports_a_day", live.panel.reports_a_day, remedy));
-        }
-        if !(0.0..=5.0).contains(&live.panel.step) {
-            let remedy = "write a number from 0 to 5";
-            return Err(out_of_range("analysis.report_step", live.panel.step, remedy));
-        }
-        if !(1..=3600).contains(&live.calm_s) {
-            return Err(out_of_range("analysis.calm_s", live.calm_s, "write a number from 1 to 3600"));
-        }
-        if live.panel.learning_s < 30 || live.host_learning_s < 30 {
-            let least = live.panel.learning_s.min(live.host_learning_s);
-            let remedy = "write at least 30 for analysis.learning_s and analysis.host_learning_s";
-            return Err(out_of_range("the learning time", least, remedy));
-        }
-        if !(1..=1000).contains(&live.series.kept_anomalies) {
-            let remedy = "write a number from 1 to 1000";
-            return Err(out_of_range("analysis.kept_anomalies", live.series.kept_anomalies, remedy));
-        }
-        if let Some(classical) = live.series.classical {
-            let threshold = classical.threshold_sigmas;
-            if !(10..=10_000).contains(&classical.window_points) || !(0.1..=100.0).contains(&threshold) {
-                let value = format!("{} points and {threshold} sigmas", classical.window_points);
-                let remedy = "write 10 to 10000 window_points and 0.1 to 100 threshold_sigmas";
-                return Err(out_of_range("analysis.classical", value, remedy));
-            }
-        }
-        Ok(self.enabled.unwrap_or(true).then_some(live))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fettle_analysis::detect::series::Classical;
 
     fn settle(text: &str) -> Result<Settings, String> {
         let raw: RawConfig = toml::from_str(text).map_err(|e| e.to_string())?;
@@ -317,6 +221,7 @@ mod tests {
             ("[analysis]\nkept_anomalies = 0", "analysis.kept_anomalies"),
             ("[analysis]\nsnapshot_interval_s = 0", "analysis.snapshot_interval_s"),
             ("[analysis.classical]\nwindow_points = 1", "analysis.classical"),
+            ("[analysis.host]\ntrees = 0", "analysis.host.trees is 0"),
         ] {
             let error = settle(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, OperationsState, Token};
 use crate::config::Settings;
-use crate::handoff::OperationsHandle;
+use crate::handoff::{OperationsHandle, RecentDoors};
 use crate::health::Health;
 use crate::ingest::{self, IngestError};
 use crate::orders::{OrdersError, SigningKey};
@@ -84,8 +84,9 @@ pub async fn run(
     let findings = Arc::new(store.clone());
     let (operations, questions) = OperationsHandle::new();
     let token = Token::new(&token(settings.state_dir.as_deref())?);
+    let recent = RecentDoors::new(settings.partitions);
     let app = api::router(
-        ApiState { health: health.clone(), telemetry: telemetry.clone(), findings },
+        ApiState { health: health.clone(), telemetry: telemetry.clone(), findings, recent: recent.clone() },
         OperationsState { operations, token },
     );
     let mut tasks = JoinSet::new();
@@ -113,6 +114,7 @@ pub async fn run(
         heard: None,
         outlook: settings.outlook,
         outlooks: Arc::new(tokio::sync::watch::Sender::default()),
+        recent,
     };
     let directory = settings.state_dir;
     let key = directory.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;

@@ -5,6 +5,7 @@
 
 pub mod binaries;
 pub mod faults;
+pub mod life;
 pub mod mended;
 pub mod plan;
 pub mod process;

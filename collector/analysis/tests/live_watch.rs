@@ -1,8 +1,8 @@
 //! The watch of a whole host, over made-up seconds in the catalogue's own families: quiet when nothing is
 //! wrong, right about who did it, the same after a snapshot, and bounded.
 
-use fettle_analysis::health::Grade;
-use fettle_analysis::live::{AnomalyKind, AnomalyRow, Findings, HostWatch, LiveConfig, Plan};
+use fettle_analysis::health::{Grade, Health, Outlook};
+use fettle_analysis::live::{AnomalyKind, AnomalyRow, Findings, HostWatch, LiveConfig, Outlooks, Plan};
 use fettle_analysis::second::{KeyValue, RawCell, RawEntity, RawFamily, RawSecond};
 use fettle_shared::catalogue::{catalogue, Family, MetricKind};
 use fettle_shared::frame::Reduction;
@@ -133,6 +133,115 @@ fn a_quiet_hour_says_nothing_and_a_fault_is_named_within_seconds() {
     assert!(first.value > first.high && !first.reason.is_empty(), "{first:?}");
     assert_eq!(first.incident, format!("web-1-{}", first.at_us / 1_000_000 - 1));
     assert!(found.len() <= 3 * plan.config.named, "one report, not {}", found.len());
+}
+
+#[test]
+fn the_same_burst_five_minutes_later_is_found_again() {
+    let plan = plan();
+    let (mut host, mut watch) = (Host::new(), HostWatch::new("web-1", &plan));
+    run(&mut host, &mut watch, &plan, 0..1200, None);
+    let mut incidents = std::collections::BTreeSet::new();
+    for begin in [1200, 1540] {
+        let fault = Some(("process", "rss_bytes", 40.0));
+        let found = run(&mut host, &mut watch, &plan, begin..begin + 40, fault);
+        let first = found.iter().find(|row| row.kind == AnomalyKind::Series);
+        let first = first.unwrap_or_else(|| panic!("the burst at {begin} is found: {found:#?}"));
+        assert_eq!(first.series().split('{').next(), Some("process.rss_bytes"), "{first:?}");
+        assert!(first.at_us <= i64::from(BEGIN + begin + 3) * 1_000_000, "{first:?}");
+        incidents.insert(first.incident.clone());
+        run(&mut host, &mut watch, &plan, begin + 40..begin + 340, None);
+    }
+    assert_eq!(incidents.len(), 2, "two incidents, not one: {incidents:?}");
+}
+
+#[test]
+fn the_hot_view_has_every_series_alarms_newest_first() {
+    let plan = plan();
+    let (mut host, mut watch) = (Host::new(), HostWatch::new("web-1", &plan));
+    run(&mut host, &mut watch, &plan, 0..600, None);
+    run(&mut host, &mut watch, &plan, 600..620, Some(("process", "rss_bytes", 40.0)));
+    let all = watch.recent_rows(None, 10_000, &plan);
+    assert!(all.len() >= 30 && all.windows(2).all(|two| two[0].at_us >= two[1].at_us), "{}", all.len());
+    assert_eq!(watch.recent_rows(None, 7, &plan), all[..7]);
+    let rss = watch.recent_rows(Some("process.rss_bytes"), 10_000, &plan);
+    assert!(
+        rss.len() >= 30 && rss.iter().all(|row| row.series.starts_with("process.rss_bytes{")),
+        "{rss:#?}"
+    );
+    let one = watch.recent_rows(Some(&rss[0].series), 10_000, &plan);
+    assert!(!one.is_empty() && one.len() < rss.len() && one.iter().all(|row| row.series == rss[0].series));
+    assert!(one.iter().all(|row| row.score >= 0.5 && !row.reason.is_empty()), "{one:#?}");
+    assert_eq!(watch.recent_rows(Some("process.rss"), 10, &plan), []);
+}
+
+/// Seconds of a host with one component, whose counter of restarts is at these values.
+fn components(watch: &mut HostWatch, plan: &Plan, seconds: std::ops::Range<u32>, restarts: i64) -> Findings {
+    let index = catalogue().families.iter().position(|family| family.name == "component");
+    let index = index.expect("the catalogue has it");
+    let family = &catalogue().families[index];
+    let key = ["web", "supervised"].map(|word| KeyValue::Text(word.into()));
+    let mut newest = Findings::default();
+    for second in seconds {
+        let value = |metric: usize| if family.metrics[metric].name == "restarts" { restarts } else { 1 };
+        let cells: Vec<RawCell> = (0..family.metrics.len())
+            .map(value)
+            .map(|v| RawCell { reduction: Reduction { min: v, max: v, sum: v, last: v }, count: 1 })
+            .collect();
+        let last_us = i64::from(BEGIN + second) * 1_000_000 + 900_000;
+        let entities = vec![RawEntity { key: &key, last_us, cells: &cells }];
+        let families = vec![RawFamily { family: index, entities }];
+        let reduced = watch.reduce(&RawSecond { host: "web-1", second: BEGIN + second, families }, plan);
+        let findings = watch.second(&reduced, plan);
+        if findings.health.is_some() {
+            newest = findings;
+        }
+    }
+    newest
+}
+
+/// Why a fact cost points.
+fn lost(health: &Health, fact: &str) -> Option<String> {
+    health.deductions.iter().find(|one| one.fact == fact).map(|one| one.reason.clone())
+}
+
+#[test]
+fn an_end_that_is_near_costs_points_until_nobody_says_so_any_more() {
+    let plan = plan();
+    let (mut host, mut watch) = (Host::new(), HostWatch::new("web-1", &plan));
+    let mut newest = |watch: &mut HostWatch, seconds: std::ops::Range<u32>| {
+        let scores = seconds.filter_map(|second| host.second(BEGIN + second, None, watch, &plan).health);
+        scores.collect::<Vec<_>>().pop().expect("a score every ten seconds").health
+    };
+    let before = newest(&mut watch, 0..60);
+    assert_eq!(lost(&before, "memory_outlook"), None);
+    assert!(before.missing.iter().any(|fact| fact == "memory_outlook"), "{before:?}");
+    let said_at = BEGIN + 59;
+    let memory = Outlook::In(3_600.0);
+    watch.expect(Outlooks { memory, said_at, until: said_at + 180, ..Outlooks::default() });
+    let warned = newest(&mut watch, 60..120);
+    assert_eq!(
+        lost(&warned, "memory_outlook").unwrap_or_default(),
+        "memory is expected to run out in 59 min"
+    );
+    assert!(warned.score < before.score, "{warned:?} after {before:?}");
+    assert_eq!(lost(&newest(&mut watch, 120..300), "memory_outlook"), None);
+}
+
+#[test]
+fn restarts_of_components_cost_points_for_an_hour() {
+    let plan = plan();
+    let mut watch = HostWatch::new("web-1", &plan);
+    let health = |findings: Findings| findings.health.expect("a score every ten seconds").health;
+    let quiet = health(components(&mut watch, &plan, 0..30, 5));
+    assert!(!quiet.missing.iter().any(|fact| fact == "restarts_per_h"), "{quiet:?}");
+    assert_eq!(lost(&quiet, "restarts_per_h"), None);
+    let restarted = health(components(&mut watch, &plan, 30..60, 8));
+    let reason = lost(&restarted, "restarts_per_h");
+    assert_eq!(reason.unwrap_or_default(), "services fail or restart 3.0 times an hour");
+
+    // After an hour the restarts are past.
+    let later = health(components(&mut watch, &plan, 60..3_700, 8));
+    assert_eq!(lost(&later, "restarts_per_h"), None);
 }
 
 #[test]

@@ -9,7 +9,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fettle_analysis::live::{AnomalyRow, HostWatch, LiveConfig, Plan};
+use fettle_analysis::detect::host::HostConfig;
+use fettle_analysis::detect::series::{PanelConfig, SeriesConfig};
+use fettle_analysis::live::{AnomalyKind, AnomalyRow, HostWatch, LiveConfig, Plan};
 use fettle_analysis::second::RawSecond;
 use fettle_collector::store::AgentWindow;
 use fettle_history::{replay, Bounds, Job, Span};
@@ -18,9 +20,9 @@ use fettle_shared::frame::{FrameBuilder, FrameMeta, Key};
 use store_support::Engine;
 use support::{ingest, Asker, HOST};
 
-const SECONDS: u32 = 1_000;
+const SECONDS: u32 = 400;
 /// Seconds in which the host is in trouble.
-const FAULTS: [std::ops::Range<u32>; 2] = [480..520, 800..840];
+const FAULTS: [std::ops::Range<u32>; 2] = [180..210, 320..350];
 const FAMILIES: [&str; 5] = ["cpu", "load", "memory", "vm", "disk"];
 
 /// Frames of a host that is quiet but for its faults: two scans a second, values that sway a little.
@@ -42,9 +44,7 @@ fn frames(start: u32) -> Vec<Vec<u8>> {
     let mut counters = vec![vec![0i64; 600]; families.len()];
     let mut out = Vec::new();
     for second in 0..SECONDS {
-        // The second is worse: the like of the first is no news to a host that has just been through it.
-        let trouble = FAULTS.iter().position(|fault| fault.contains(&second));
-        let (every, added) = [(3, 4_000), (1, 40_000)][trouble.unwrap_or(0)];
+        let trouble = FAULTS.iter().any(|fault| fault.contains(&second));
         for half in [0, 500_000] {
             for (at, family) in families.iter().enumerate() {
                 builder.begin_scan(family.id, (i64::from(start) + i64::from(second)) * 1_000_000 + half);
@@ -53,9 +53,7 @@ fn frames(start: u32) -> Vec<Vec<u8>> {
                     .iter()
                     .enumerate()
                     .map(|(metric, of)| {
-                        let value = 1_000
-                            + noise()
-                            + if trouble.is_some() && metric % every == 0 { added } else { 0 };
+                        let value = 1_000 + noise() + if trouble && metric % 3 == 0 { 4_000 } else { 0 };
                         let total = &mut counters[at][metric];
                         *total += value;
                         if of.kind == MetricKind::Counter {
@@ -73,6 +71,19 @@ fn frames(start: u32) -> Vec<Vec<u8>> {
         out.push(bytes);
     }
     out
+}
+
+/// Detectors that learn in two minutes what those that are shipped take a quarter of an hour for.
+fn quick() -> LiveConfig {
+    let shipped = LiveConfig::default();
+    LiveConfig {
+        series: SeriesConfig { learning_points: 30, ..shipped.series },
+        panel: PanelConfig { learning_s: 100, calm_s: 20.0, ..shipped.panel },
+        host: HostConfig { warm_rows: 60, ..shipped.host },
+        host_learning_s: 120,
+        calm_s: 20,
+        ..shipped
+    }
 }
 
 /// What the collector finds while the seconds are live.
@@ -94,7 +105,7 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
     let start = now / 60 * 60 - 2 * SECONDS;
     let seconds = ingest(&store, &frames(start)).await;
-    let plan = Plan::new(catalogue(), LiveConfig::default());
+    let plan = Plan::new(catalogue(), quick());
     let live = live(&seconds, &plan);
     let in_fault = |fault: &std::ops::Range<u32>| {
         let found = live.iter().filter(|row| {
@@ -104,6 +115,9 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
         found.count()
     };
     assert!(FAULTS.iter().all(|fault| in_fault(fault) > 0), "both faults are found: {live:#?}");
+    for kind in [AnomalyKind::Series, AnomalyKind::Host, AnomalyKind::Together] {
+        assert!(live.iter().any(|row| row.kind == kind), "no {kind:?}: {live:#?}");
+    }
 
     let asker = Asker::new(&engine.settings("replay").url, "replay");
     tokio::task::spawn_blocking(move || {
@@ -117,7 +131,7 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
         let whole = run(start + SECONDS, start);
         assert_eq!((whole.seconds, whole.rolled_seconds, whole.empty_seconds), (u64::from(SECONDS), 0, 0));
         assert_eq!(whole.anomalies, live, "the same findings, in the same words");
-        assert!(whole.claims.points() > 100_000, "{:?}", whole.claims);
+        assert!(whole.claims.points() > 40_000, "{:?}", whole.claims);
 
         // Cut at 60 %: the same as far as it goes.
         let cut = start + SECONDS * 6 / 10;

@@ -1,10 +1,11 @@
-//! What detection found: anomalies, forecasts, predictions, and health scores of a host or of the fleet.
+//! What detection found: anomalies, forecasts, predictions, and health scores of a host or of the fleet; and the
+//! hot view of what it has in memory.
 //!
 //! Times are seconds since 1970 or RFC 3339 in UTC (`2026-01-31T12:00:00Z`). A parameter that cannot be
 //! used is 400 with one sentence; ClickHouse away is 503.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use fettle_analysis::health::{fleet, Deduction, Grade, Health, Part, PartScore};
+use fettle_analysis::live::RecentRow;
 use fettle_shared::subjects::is_agent_name;
 use serde::Deserialize;
 use serde_json::{json, Value};
@@ -24,6 +26,8 @@ const SEVERITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 /// Rows given when nothing is said, and at most.
 const ROWS: u32 = 1000;
 const MOST_ROWS: u32 = 10_000;
+/// How long the hot view waits for the thread that judges.
+const RECENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How far back is looked when nothing is said, in seconds.
 const BACK_S: i64 = 86_400;
 
@@ -32,6 +36,7 @@ pub(super) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/api/v3/analytics/performance-score", get(performance_score))
         .route("/api/v3/monitoring/anomalies", get(anomalies))
+        .route("/api/v3/monitoring/anomalies/recent", get(recent))
         .route("/api/v3/monitoring/forecasts", get(forecasts))
         .route("/api/v3/monitoring/predictions", get(predictions))
 }
@@ -49,6 +54,7 @@ struct Asked {
 /// Why there is no answer.
 enum Refusal {
     Asked(String),
+    Unknown(String),
     Away(String),
 }
 
@@ -56,6 +62,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, words) = match self {
             Self::Asked(words) => (StatusCode::BAD_REQUEST, words),
+            Self::Unknown(words) => (StatusCode::NOT_FOUND, words),
             Self::Away(words) => (StatusCode::SERVICE_UNAVAILABLE, words),
         };
         (status, Json(json!({ "error": words }))).into_response()
@@ -71,10 +78,24 @@ fn asked(parameters: Parameters) -> Result<Asked, Refusal> {
         Refusal::Asked(format!("{words}; use host, from, to, severity and limit"))
     })?;
     match &asked.host {
-        Some(host) if !is_agent_name(host) => {
-            Err(Refusal::Asked(format!("host={host:?} is no agent's name; use letters, digits, - and _")))
-        }
-        _ => Ok(asked),
+        Some(host) => named(host).map(|()| asked),
+        None => Ok(asked),
+    }
+}
+
+fn named(host: &str) -> Result<(), Refusal> {
+    if is_agent_name(host) {
+        return Ok(());
+    }
+    Err(Refusal::Asked(format!("host={host:?} is no agent's name; use letters, digits, - and _")))
+}
+
+/// At most so many rows.
+fn rows_of(limit: Option<&str>) -> Result<u32, Refusal> {
+    let Some(text) = limit else { return Ok(ROWS) };
+    match text.parse::<u32>() {
+        Ok(limit) if (1..=MOST_ROWS).contains(&limit) => Ok(limit),
+        _ => Err(Refusal::Asked(format!("limit={text:?} is not a number from 1 to {MOST_ROWS}"))),
     }
 }
 
@@ -97,16 +118,7 @@ impl Asked {
                 }
             },
         };
-        let limit = match &self.limit {
-            None => ROWS,
-            Some(text) => match text.parse::<u32>() {
-                Ok(limit) if (1..=MOST_ROWS).contains(&limit) => limit,
-                _ => {
-                    let words = format!("limit={text:?} is not a number from 1 to {MOST_ROWS}");
-                    return Err(Refusal::Asked(words));
-                }
-            },
-        };
+        let limit = rows_of(self.limit.as_deref())?;
         Ok(FindingsQuery { host: self.host, from_us: Some(from_us), to_us, severity, limit })
     }
 }
@@ -148,6 +160,59 @@ fn rfc3339(text: &str) -> Option<f64> {
 async fn anomalies(State(state): State<ApiState>, parameters: Parameters) -> Answered {
     let rows = state.findings.anomalies(asked(parameters)?.query()?).await.map_err(Refusal::Away)?;
     Ok(Json(json!({ "count": rows.len(), "anomalies": rows })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedRecent {
+    host: String,
+    series: Option<String>,
+    limit: Option<String>,
+}
+
+/// The hot view: the last anomalies of a host's series, as its watch has them in memory.
+async fn recent(
+    State(state): State<ApiState>,
+    parameters: Result<Query<AskedRecent>, QueryRejection>,
+) -> Answered {
+    let Query(AskedRecent { host, series, limit }) = parameters.map_err(|error| {
+        Refusal::Asked(format!("{}; use host (needed), series and limit", error.body_text()))
+    })?;
+    named(&host)?;
+    if let Some(series) = series.as_deref().filter(|series| !series.contains('.')) {
+        let words = "names no series; write family.metric, or family.metric{column=value,...} for one entity";
+        return Err(Refusal::Asked(format!("series={series:?} {words}")));
+    }
+    let limit = rows_of(limit.as_deref())? as usize;
+    let asked = state.recent.ask(host.clone(), series, limit);
+    let rows = match tokio::time::timeout(RECENT_PATIENCE, asked).await {
+        Ok(Ok(Some(rows))) => rows,
+        Ok(Ok(None)) => {
+            let words =
+                "is not watched by this collector; ask for /api/v3/monitoring/anomalies, or its owner";
+            return Err(Refusal::Unknown(format!("{host} {words}")));
+        }
+        Ok(Err(words)) => return Err(Refusal::Away(words.to_owned())),
+        Err(_) => return Err(Refusal::Away("detection is behind; ask again in some seconds".to_owned())),
+    };
+    let rows: Vec<Value> = rows.into_iter().map(recent_row).collect();
+    Ok(Json(json!({ "host": host, "count": rows.len(), "anomalies": rows })))
+}
+
+/// A row with its time as rows of ClickHouse have it: UTC, to the microsecond.
+fn recent_row(row: RecentRow) -> Value {
+    let time = jiff::Timestamp::from_microsecond(row.at_us).unwrap_or(jiff::Timestamp::MAX);
+    json!({
+        "ts": time.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+        "series": row.series,
+        "value": row.value,
+        "low": row.low,
+        "high": row.high,
+        "score": row.score,
+        "tail": row.tail,
+        "severity": row.severity,
+        "reason": row.reason,
+    })
 }
 
 async fn forecasts(State(state): State<ApiState>, parameters: Parameters) -> Answered {

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 pub use operations::OperationsState;
 pub use token::Token;
 
-use crate::handoff::ReadFindings;
+use crate::handoff::{ReadFindings, RecentDoors};
 use crate::health::Health;
 use crate::telemetry::Telemetry;
 
@@ -29,6 +29,8 @@ pub struct ApiState {
     pub telemetry: Arc<Telemetry>,
     /// What detection found.
     pub findings: Arc<dyn ReadFindings>,
+    /// What detection has in memory.
+    pub recent: RecentDoors,
 }
 
 /// All routes.

@@ -6,6 +6,7 @@
 //! an intent whose ledger rows are missing, and that is how it is found again.
 
 mod operations;
+mod recent;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use fettle_analysis::second::HostSecond;
 use serde::{Deserialize, Serialize};
 
 pub use operations::{Ask, AskError, OperationsHandle, PlanVerb, Question, SilenceOrder, Word};
+pub use recent::{AskRecent, RecentDoors};
 
 /// One frame as the intent and the ledger know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

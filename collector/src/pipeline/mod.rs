@@ -26,7 +26,7 @@ use fettle_shared::subjects::Stored;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
 
-use crate::handoff::Watched;
+use crate::handoff::{RecentDoors, Watched};
 use crate::health::Health;
 use crate::ingest::{Admission, Event, IngestError, Lease, LeaseView, Source, LEASE_TIME};
 use crate::store::{Agents, Reductions, Store, StoreError};
@@ -79,6 +79,8 @@ pub struct Context {
     pub outlook: outlook::OutlookSettings,
     /// Where what is to be expected is told.
     pub outlooks: Arc<outlook::Board>,
+    /// Where questions about what is remembered of a host come in.
+    pub recent: RecentDoors,
 }
 
 /// Why a partition's line ended.

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use fettle_analysis::live::{Findings, HostWatch, Plan};
 use fettle_analysis::second::RawSecond;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as signal};
 
+use super::outlook::News;
 use super::Context;
-use crate::handoff::Watched;
+use crate::handoff::{AskRecent, Watched};
 use crate::ingest::LeaseView;
 use crate::store::{AgentWindow, SecondWindow};
 use crate::telemetry::Telemetry;
@@ -41,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 
 enum Work {
     Seconds(Vec<SecondWindow>),
+    /// Somebody wants to know what is remembered.
+    Recent(AskRecent),
     /// Save and end; answered when done.
     Stop(oneshot::Sender<()>),
 }
@@ -63,8 +66,11 @@ impl Feed {
             keeper: Keeper::new(context, lease, handle),
             found: rows::start(context),
             looked: Instant::now(),
+            partition,
+            ahead: context.outlooks.subscribe(),
             context: context.clone(),
         };
+        answer_questions(context.recent.open(partition), &sender);
         let started =
             std::thread::Builder::new().name(format!("watch-{partition}")).spawn(move || watcher.run(work));
         match started {
@@ -116,18 +122,58 @@ struct Watcher {
     keeper: Keeper,
     found: mpsc::Sender<Found>,
     looked: Instant,
+    partition: u16,
+    /// What looks ahead say.
+    ahead: signal::Receiver<BTreeMap<u16, Arc<News>>>,
+}
+
+/// Lets questions through to the thread, in turn with its seconds, until either end is gone.
+fn answer_questions(mut questions: mpsc::Receiver<AskRecent>, work: &mpsc::Sender<Work>) {
+    // A way that is kept open here would keep the thread.
+    let work = work.downgrade();
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let Some(work) = work.upgrade() else { return };
+            if work.send(Work::Recent(question)).await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 impl Watcher {
     fn run(mut self, mut work: mpsc::Receiver<Work>) {
         while let Some(next) = work.blocking_recv() {
             match next {
-                Work::Seconds(seconds) => self.batch(seconds),
+                Work::Seconds(seconds) => {
+                    self.look_ahead();
+                    self.batch(seconds);
+                }
+                Work::Recent(AskRecent { host, series, limit, answer }) => {
+                    let host = self.hosts.get(&host);
+                    let rows = host.map(|host| host.watch.recent_rows(series.as_deref(), limit, &self.plan));
+                    // Who no longer waits needs no answer.
+                    let _ = answer.send(rows);
+                }
                 Work::Stop(done) => {
                     self.keeper.save_all(self.hosts.values_mut());
                     let _ = done.send(());
                     return;
                 }
+            }
+        }
+    }
+
+    /// Tells the watches what the newest look ahead expects of their hosts.
+    fn look_ahead(&mut self) {
+        if !self.ahead.has_changed().unwrap_or(false) {
+            return;
+        }
+        let news = self.ahead.borrow_and_update().get(&self.partition).cloned();
+        let (Some(news), Some(every)) = (news, self.context.outlook.every) else { return };
+        for (name, outlooks) in news.expected(every) {
+            if let Some(host) = self.hosts.get_mut(name) {
+                host.watch.expect(outlooks);
             }
         }
     }

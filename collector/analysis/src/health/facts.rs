@@ -64,7 +64,8 @@ pub struct HostFacts {
     pub tcp_retransmit_share: Option<f64>,
     /// Anomalies of at least medium severity, an hour.
     pub anomalies_per_h: Option<f64>,
-    /// Services and containers that exited or were started again unasked, an hour.
+    /// Times that components were seen to run as another process than before, an hour, whoever restarted them;
+    /// not known of a host without components.
     pub restarts_per_h: Option<f64>,
     /// Share of time for which the agent sent nothing.
     pub agent_gap_share: Option<f64>,

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::features::total;
 use super::look::{entities, largest, mean, place, sum, Place, Which};
+use super::outlooks::Outlooks;
 use crate::detect::series::Severity;
-use crate::health::{HostFacts, Outlook};
+use crate::health::HostFacts;
 use crate::second::{EntitySecond, HostSecond};
 
 /// Seconds over which facts are means.
@@ -22,17 +23,6 @@ const MOST_EVENTS: usize = 600;
 const GAP_MEMORY_S: f32 = 600.0;
 /// A disk with fewer requests a second has no latency to speak of.
 const BUSY_REQUESTS: f64 = 5.0;
-
-/// What others say of the host's future.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outlooks {
-    /// When memory is expected to run out.
-    pub memory: Outlook,
-    /// When the first file system is expected to be full.
-    pub disk: Outlook,
-    /// The highest predicted probability that a component fails.
-    pub failure_risk: Option<f64>,
-}
 
 /// Facts of one second, in this order.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +40,9 @@ pub(super) struct Facts {
     /// The last minute's seconds; NaN is a fact that is not known.
     minute: VecDeque<[f32; FACTS]>,
     kills: VecDeque<(u32, f64)>,
+    restarts: VecDeque<(u32, f64)>,
+    /// The newest second with a component in it; 0: none has been seen.
+    supervised: u32,
     anomalies: VecDeque<u32>,
     /// Second of the newest row; 0 before the first.
     second: u32,
@@ -74,6 +67,12 @@ impl Facts {
         let kills = look.sum("vm.oom_kill").unwrap_or(0.0).round();
         if kills >= 1.0 {
             remember(&mut self.kills, (second.second, kills));
+        }
+        if let Some(restarts) = look.sum("component.restarts") {
+            self.supervised = second.second;
+            if restarts.round() >= 1.0 {
+                remember(&mut self.restarts, (second.second, restarts.round()));
+            }
         }
         let files = |used: Option<f64>, before: Option<f32>| used.map(|used| used as f32).or(before);
         self.fullest = files(look.fullest(), self.fullest);
@@ -102,6 +101,11 @@ impl Facts {
             let (sum, count) = known.fold((0.0f64, 0u32), |(sum, n), value| (sum + f64::from(value), n + 1));
             (count > 0).then(|| sum / f64::from(count))
         };
+        let ahead = self.outlooks.at(self.second);
+        let sum = |events: &VecDeque<(u32, f64)>| -> f64 {
+            events.iter().filter(|event| event.0 >= since).map(|event| event.1).sum()
+        };
+        let supervised = self.supervised > 0 && self.supervised >= since;
         HostFacts {
             cpu_busy_share: value(Fact::Busy),
             cpu_system_share: value(Fact::System),
@@ -114,21 +118,21 @@ impl Facts {
             swap_out_pages_per_s: value(Fact::SwapOut),
             psi_memory_some_share: value(Fact::PsiMemory),
             psi_memory_full_share: value(Fact::PsiMemoryFull),
-            oom_kills_per_h: Some(self.kills.iter().filter(|k| k.0 >= since).map(|k| k.1).sum()),
-            memory_outlook: self.outlooks.memory,
+            oom_kills_per_h: Some(sum(&self.kills)),
+            memory_outlook: ahead.memory,
             disk_fullest_share: value(Fact::Fullest),
             inode_fullest_share: value(Fact::Inodes),
             disk_util_share: value(Fact::Util),
             disk_latency_ms: value(Fact::Latency),
             psi_io_some_share: value(Fact::PsiIo),
             psi_io_full_share: value(Fact::PsiIoFull),
-            disk_outlook: self.outlooks.disk,
+            disk_outlook: ahead.disk,
             net_errors_per_1000: value(Fact::Errors),
             tcp_retransmit_share: value(Fact::Retransmits),
             anomalies_per_h: Some(self.anomalies.iter().filter(|at| **at >= since).count() as f64),
-            restarts_per_h: None,
+            restarts_per_h: supervised.then(|| sum(&self.restarts)),
             agent_gap_share: Some(f64::from(self.gap_share)),
-            failure_risk: self.outlooks.failure_risk,
+            failure_risk: ahead.failure_risk,
         }
     }
 }

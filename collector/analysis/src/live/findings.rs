@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use fettle_shared::catalogue::Family;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::series::Severity;
 use crate::health::Health;
+use crate::second::KeyValue;
 
 /// Who found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,18 +88,28 @@ impl AnomalyRow {
         if self.family.is_empty() {
             return String::new();
         }
-        let mut text = format!("{}.{}", self.family, self.metric);
-        for (at, (column, value)) in self.entity.iter().enumerate() {
-            text.push(if at == 0 { '{' } else { ',' });
-            text.push_str(column);
-            text.push('=');
-            text.push_str(value);
-        }
-        if !self.entity.is_empty() {
-            text.push('}');
-        }
-        text
+        series_name(&self.family, &self.metric, &self.entity)
     }
+}
+
+/// The key of an entity, by column.
+pub(super) fn entity_of(family: &Family, key: &[KeyValue]) -> BTreeMap<String, String> {
+    family.entity.iter().zip(key).map(|(column, value)| (column.name.clone(), value.to_string())).collect()
+}
+
+/// A series in one text: `process.rss_bytes{comm=db,pid=17}`.
+pub(super) fn series_name(family: &str, metric: &str, entity: &BTreeMap<String, String>) -> String {
+    let mut text = format!("{family}.{metric}");
+    for (at, (column, value)) in entity.iter().enumerate() {
+        text.push(if at == 0 { '{' } else { ',' });
+        text.push_str(column);
+        text.push('=');
+        text.push_str(value);
+    }
+    if !entity.is_empty() {
+        text.push('}');
+    }
+    text
 }
 
 /// One health score.

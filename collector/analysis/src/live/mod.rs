@@ -18,15 +18,20 @@ mod findings;
 mod gate;
 mod incident;
 mod look;
+mod outlooks;
+mod recent;
 mod series;
+mod settings;
 mod watch;
 
 pub use choice::judged;
 pub use config::{LiveConfig, Plan};
-pub use facts::Outlooks;
 pub use features::Features;
 pub use findings::{AnomalyKind, AnomalyRow, Findings, HealthRow, Named};
+pub use outlooks::Outlooks;
+pub use recent::RecentRow;
+pub use settings::{Analysis, AnalysisError, RawAnalysis};
 pub use watch::{HostWatch, Recent};
 
 /// Raised when what a watch remembers is laid out anew: older snapshots are then of no use.
-pub const WATCH_VERSION: u32 = 1;
+pub const WATCH_VERSION: u32 = 2;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::Plan;
-use crate::detect::series::{Anomaly, SeriesMonitor, Verdict};
+use crate::detect::series::{Anomaly, Lesson, SeriesMonitor, Verdict};
 use crate::second::{EntitySecond, HostSecond, KeyValue};
 
 #[cfg(doc)]
@@ -21,7 +21,7 @@ const BEGINNING: u32 = 15;
 const FORGET: u32 = 150;
 /// Seconds of the host between two looks for entities to forget.
 const LOOK: u32 = 30;
-/// Series below this surprise are never named.
+/// Series below this surprise are never named, and always learned.
 const NAMED_FROM: f32 = 2.0;
 
 /// The series of one host.
@@ -46,13 +46,19 @@ struct EntitySeries {
     monitors: Vec<(u16, SeriesMonitor)>,
 }
 
+/// Where a series stands in a second.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub family: usize,
+    /// Place of the entity among the family's.
+    pub entity: usize,
+    pub metric: usize,
+}
+
 /// A series that may be named.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
-    pub family: usize,
-    /// Place of the entity in the second.
-    pub entity: usize,
-    pub metric: usize,
+    pub at: Place,
     pub value: f64,
     pub verdict: Verdict,
 }
@@ -60,12 +66,44 @@ pub(super) struct Candidate {
 /// The surprises of one second.
 #[derive(Debug, Default)]
 pub(super) struct Surprises {
-    /// Of every series that has a point.
+    /// Of every series that has a point and has seen enough to be surprised.
     pub all: Vec<f32>,
     /// Those that may be named.
     pub candidates: Vec<Candidate>,
     /// Tail and surprise of the points that claim to be rarer than one in a hundred.
     pub rare: Vec<(f64, f32)>,
+    /// What odd points teach, until it is known whether it is to be learned.
+    withheld: Vec<(Place, Lesson)>,
+}
+
+impl Surprises {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.candidates.clear();
+        self.rare.clear();
+        self.withheld.clear();
+    }
+
+    /// Judges a point of a series. What is as usual is learned at once.
+    fn judge(&mut self, at: Place, at_us: i64, value: f64, monitor: &mut SeriesMonitor, plan: &Plan) {
+        let config = &plan.config.series;
+        let (verdict, lesson) = monitor.judge(at_us, value, config);
+        let odd = verdict.surprise >= NAMED_FROM;
+        match lesson {
+            Some(lesson) if odd => self.withheld.push((at, lesson)),
+            Some(lesson) => monitor.learn(&lesson, config),
+            None => {}
+        }
+        if !monitor.is_learning(config) {
+            self.all.push(verdict.surprise);
+        }
+        if verdict.tail <= 0.01 || odd {
+            self.rare.push((verdict.tail, verdict.surprise));
+        }
+        if odd || verdict.severity.is_some() {
+            self.candidates.push(Candidate { at, value, verdict });
+        }
+    }
 }
 
 impl SeriesTable {
@@ -90,11 +128,18 @@ impl SeriesTable {
         found.unwrap_or_default()
     }
 
-    /// Judges every series of the second.
+    /// The monitors of a family's entities, with the keys they belong to.
+    pub fn monitors(&self, family: usize) -> impl Iterator<Item = (&[KeyValue], usize, &SeriesMonitor)> {
+        let entities = self.families.get(family).into_iter().flatten();
+        entities.flat_map(|(key, entity)| {
+            entity.monitors.iter().map(|(metric, monitor)| (&**key, usize::from(*metric), monitor))
+        })
+    }
+
+    /// Judges every series of the second. What is as usual is learned at once, what is odd by
+    /// [`learn`](Self::learn).
     pub fn judge(&mut self, second: &HostSecond, plan: &Plan, surprises: &mut Surprises) {
-        surprises.all.clear();
-        surprises.candidates.clear();
-        surprises.rare.clear();
+        surprises.clear();
         self.families.resize_with(plan.judged.len(), HashMap::new);
         self.ticks = self.ticks.saturating_add(1);
         self.left_out = 0;
@@ -111,18 +156,11 @@ impl SeriesTable {
                     continue;
                 };
                 let before = entity.monitors.len();
-                let mut found = |metric: usize, value: f64, verdict: Verdict| {
-                    surprises.all.push(verdict.surprise);
-                    if verdict.tail <= 0.01 || verdict.surprise >= 2.0 {
-                        surprises.rare.push((verdict.tail, verdict.surprise));
-                    }
-                    if verdict.surprise >= NAMED_FROM || verdict.severity.is_some() {
-                        let candidate =
-                            Candidate { family: family.family, entity: place, metric, value, verdict };
-                        surprises.candidates.push(candidate);
-                    }
+                let mut found = |metric: usize, value: f64, monitor: &mut SeriesMonitor| {
+                    let at = Place { family: family.family, entity: place, metric };
+                    surprises.judge(at, at_us, value, monitor, plan);
                 };
-                entity.judge(at_us, seen, judged, plan, seed, &mut found);
+                entity.judge(seen, judged, plan, seed, &mut found);
                 let grown = entity.monitors.len() - before;
                 self.series += grown;
                 self.seed = self.seed.wrapping_add(grown as u32);
@@ -130,6 +168,20 @@ impl SeriesTable {
         }
         if self.ticks.is_multiple_of(LOOK) {
             self.forget();
+        }
+    }
+
+    /// Learns from the odd points of the second that was judged last.
+    pub fn learn(&mut self, second: &HostSecond, plan: &Plan, surprises: &mut Surprises) {
+        for (Place { family, entity, metric }, lesson) in surprises.withheld.drain(..) {
+            let seen = second.family(family).and_then(|seen| seen.entities.get(entity));
+            let known = self.families.get_mut(family);
+            let Some(own) = seen.zip(known).and_then(|(seen, known)| known.get_mut(&seen.key)) else {
+                continue;
+            };
+            if let Ok(at) = own.monitors.binary_search_by_key(&metric, |(metric, _)| usize::from(*metric)) {
+                own.monitors[at].1.learn(&lesson, &plan.config.series);
+            }
         }
     }
 
@@ -179,15 +231,14 @@ impl SeriesTable {
 }
 
 impl EntitySeries {
-    /// Judges the entity's values; monitors of metrics that appear are made.
+    /// Hands the entity's values to their monitors; those of metrics that appear are made.
     fn judge(
         &mut self,
-        at_us: i64,
         seen: &EntitySecond,
         judged: &[u16],
         plan: &Plan,
         seed: u32,
-        found: &mut impl FnMut(usize, f64, Verdict),
+        found: &mut impl FnMut(usize, f64, &mut SeriesMonitor),
     ) {
         let config = &plan.config.series;
         let mut next = 0;
@@ -203,8 +254,7 @@ impl EntitySeries {
                 let seed = seed.wrapping_add(u32::from(metric)).wrapping_mul(0x9e37_79b9);
                 self.monitors.insert(next, (metric, SeriesMonitor::new(seed, config)));
             }
-            let verdict = self.monitors[next].1.update(at_us, value.mean, config);
-            found(usize::from(metric), value.mean, verdict);
+            found(usize::from(metric), value.mean, &mut self.monitors[next].1);
         }
         if self.monitors.capacity() > self.monitors.len() * 2 {
             self.monitors.shrink_to_fit();

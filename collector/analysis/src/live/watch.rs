@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::config::Plan;
-use super::facts::{Facts, Outlooks};
-use super::findings::{AnomalyKind, AnomalyRow, Findings, HealthRow, Named};
+use super::facts::Facts;
+use super::findings::{entity_of, AnomalyKind, AnomalyRow, Findings, HealthRow, Named};
 use super::gate::{Gate, Passage};
 use super::incident::{words, Incident};
-use super::series::{Candidate, SeriesTable, Surprises};
+use super::outlooks::Outlooks;
+use super::recent::{rows, RecentRow};
+use super::series::{Candidate, Place, SeriesTable, Surprises};
 use crate::detect::correlate::{correlate, Series};
 use crate::detect::host::{Direction, HostDetector, HostVerdict};
 use crate::detect::series::{Anomaly, HostPanel, PanelVerdict, Severity};
@@ -102,6 +104,14 @@ impl HostWatch {
         self.series.recent(family, key, metric)
     }
 
+    /// The last anomalies of the host's series, newest first, at most `most`. With `series`, those of one series
+    /// (`process.rss_bytes{comm=db,pid=17}`, as rows of anomalies have it) or of a metric over all entities
+    /// (`process.rss_bytes`).
+    #[must_use]
+    pub fn recent_rows(&self, series: Option<&str>, most: usize, plan: &Plan) -> Vec<RecentRow> {
+        rows(&self.series, series, most, plan.catalogue)
+    }
+
     /// What the newest second's series claimed: how many had a point, and tail and surprise of those that
     /// claimed to be rarer than one in a hundred. For checks of the calibration.
     #[must_use]
@@ -128,6 +138,9 @@ impl HostWatch {
         let at_us = i64::from(second.second) * 1_000_000;
         self.series.judge(second, plan, &mut self.surprises);
         let panel = self.panel.judge(at_us, &self.surprises.all, &plan.config.panel);
+        if !panel.withhold {
+            self.series.learn(second, plan, &mut self.surprises);
+        }
         plan.features.row(second, &mut self.row);
         let verdict = self.detector.update(at_us, &self.row);
         let passage = self.gate.pass(
@@ -217,17 +230,17 @@ impl HostWatch {
         incident: String,
         plan: &Plan,
     ) -> AnomalyRow {
-        let family = &plan.catalogue.families[one.family];
-        let key = second.family(one.family).and_then(|seen| seen.entities.get(one.entity)).map(|e| &e.key);
-        let values = key.into_iter().flat_map(|key| key.iter());
-        let entity = family.entity.iter().zip(values).map(|(c, value)| (c.name.clone(), value.to_string()));
+        let Place { family: position, entity, metric } = one.at;
+        let family = &plan.catalogue.families[position];
+        let key = second.family(position).and_then(|seen| seen.entities.get(entity)).map(|e| &e.key);
+        let entity = key.map(|key| entity_of(family, key)).unwrap_or_default();
         AnomalyRow {
             at_us: self.end_us(),
             host: self.host.clone(),
             kind: AnomalyKind::Series,
             family: family.name.clone(),
-            metric: family.metrics[one.metric].name.clone(),
-            entity: entity.collect(),
+            metric: family.metrics[metric].name.clone(),
+            entity,
             value: Some(one.value),
             low: Some(f64::from(one.verdict.low)),
             high: Some(f64::from(one.verdict.high)),

@@ -1,72 +1,14 @@
-//! Settings of the detectors from a file: TOML with the keys of the collector's `[analysis]`, and tables for
-//! everything that is not there, because a replay is where it is tried.
+//! Settings of the detectors from a file: TOML with the keys and checks of the collector's `[analysis]`.
 
-use fettle_analysis::detect::correlate;
-use fettle_analysis::detect::host::HostConfig;
-use fettle_analysis::detect::series::{Classical, PanelConfig, SeriesConfig};
-use fettle_analysis::live::LiveConfig;
-use serde::Deserialize;
+use fettle_analysis::live::{LiveConfig, RawAnalysis};
 
-/// The file, every key optional.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawDetectors {
-    series_per_host: Option<usize>,
-    reports_a_day: Option<f32>,
-    learning_s: Option<u32>,
-    host_learning_s: Option<u32>,
-    youngest_s: Option<u32>,
-    kept_anomalies: Option<usize>,
-    classical: Option<Classical>,
-    /// The collector's alone; taken so that its section can be copied as it is.
-    #[serde(rename = "enabled")]
-    _enabled: Option<bool>,
-    /// See `_enabled`.
-    #[serde(rename = "snapshot_interval_s")]
-    _snapshot_interval_s: Option<u64>,
-    named: Option<usize>,
-    together_after_s: Option<u32>,
-    calm_s: Option<u32>,
-    series: SeriesConfig,
-    panel: PanelConfig,
-    host: HostConfig,
-    together: correlate::Settings,
-}
-
-/// Reads the file's text; a complaint names key and line.
+/// Reads the file's text; a complaint names the key, and the line if the file cannot be read there.
 pub(super) fn parse(text: &str) -> Result<LiveConfig, String> {
-    let raw: RawDetectors = toml::from_str(text).map_err(|error: toml::de::Error| {
+    let raw: RawAnalysis = toml::from_str(text).map_err(|error: toml::de::Error| {
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
         format!("line {}: {}", before.matches('\n').count() + 1, error.message().replace('\n', " "))
     })?;
-    let defaults = LiveConfig::default();
-    let classical = raw.classical.or(raw.series.classical);
-    if let Some(Classical { window_points, threshold_sigmas }) = classical {
-        if !(10..=10_000).contains(&window_points) || !(0.1..=100.0).contains(&threshold_sigmas) {
-            return Err("classical: write 10 to 10000 window_points and 0.1 to 100 threshold_sigmas".into());
-        }
-    }
-    Ok(LiveConfig {
-        series_per_host: raw.series_per_host.unwrap_or(defaults.series_per_host),
-        host_learning_s: raw.host_learning_s.unwrap_or(defaults.host_learning_s),
-        youngest_s: raw.youngest_s.unwrap_or(defaults.youngest_s),
-        named: raw.named.unwrap_or(defaults.named),
-        together_after_s: raw.together_after_s.unwrap_or(defaults.together_after_s),
-        calm_s: raw.calm_s.unwrap_or(defaults.calm_s),
-        panel: PanelConfig {
-            reports_a_day: raw.reports_a_day.unwrap_or(raw.panel.reports_a_day),
-            learning_s: raw.learning_s.unwrap_or(raw.panel.learning_s),
-            ..raw.panel
-        },
-        series: SeriesConfig {
-            kept_anomalies: raw.kept_anomalies.unwrap_or(raw.series.kept_anomalies),
-            classical,
-            ..raw.series
-        },
-        host: raw.host,
-        together: raw.together,
-        ..defaults
-    })
+    raw.settle().map(|analysis| analysis.live).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -85,16 +27,17 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_by_name_and_line() {
-        for (text, line, word) in [
+    fn unknown_keys_are_refused_by_name_and_line_and_values_as_the_collector_does() {
+        for (text, begin, word) in [
             ("youngest_s = 5\nyungest_s = 6\n", "line 2:", "yungest_s"),
             ("[panel]\n\nreports = 1\n", "line 3:", "reports"),
             ("youngest_s = \"x\"\n", "line 1:", "x"),
             ("[series\n", "line 1:", ""),
             ("[classical]\nwindow_points = 1\n", "classical", "window_points"),
+            ("reports_a_day = 0.0\n", "reports_a_day is 0;", "0.01 to 100"),
         ] {
             let said = parse(text).unwrap_err();
-            assert!(said.starts_with(line) && said.contains(word), "{said}");
+            assert!(said.starts_with(begin) && said.contains(word), "{said}");
         }
     }
 }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fettle_analysis::live::Outlooks;
 use fettle_analysis::outlook::resources::WORTH_SAYING;
 use fettle_analysis::outlook::{outlooks, value_outlooks, HostHistory, OutlookRow, Risk, Watch};
 use fettle_analysis::predict::Registry;
@@ -71,6 +72,22 @@ pub struct News {
     pub outlooks: Vec<OutlookRow>,
     /// What is to be expected of every host and component.
     pub risks: Vec<RiskRow>,
+}
+
+impl News {
+    /// What each host's health score is to count, until two looks after this one were missed.
+    pub fn expected(&self, every: Duration) -> impl Iterator<Item = (&str, Outlooks)> {
+        let mut hosts: BTreeMap<&str, (Vec<&OutlookRow>, Option<f64>)> = BTreeMap::new();
+        for row in &self.outlooks {
+            hosts.entry(&row.host).or_default().0.push(row);
+        }
+        for row in self.risks.iter().filter(|row| !row.component.is_empty()) {
+            let risk = &mut hosts.entry(&row.host).or_default().1;
+            *risk = Some(risk.unwrap_or(0.0).max(row.risk.probability));
+        }
+        let until = self.at.saturating_add(3 * every.as_secs() as u32);
+        hosts.into_iter().map(move |(host, (rows, risk))| (host, Outlooks::of(rows, risk, self.at, until)))
+    }
 }
 
 /// The newest look of each partition that this collector owns or owned.

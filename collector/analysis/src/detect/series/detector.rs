@@ -6,7 +6,7 @@ use super::config::SeriesConfig;
 use super::moments::{standardised, Mean};
 use super::rarity::Rarity;
 use super::reason::{reason, VIEWS};
-use super::shape::Steps;
+use super::shape::{Step, Steps};
 use super::still::Stillness;
 use super::tail::{OneSided, TwoSided};
 use super::verdict::{Reason, Severity, Verdict};
@@ -82,14 +82,36 @@ struct Residual {
 }
 
 impl Residual {
-    fn push(&mut self, distance: f32, smoothing: f32, memory: f32) -> f32 {
+    /// The smoothed distance in standard deviations.
+    fn view(&mut self, distance: f32, smoothing: f32) -> f32 {
         self.points = (self.points + 1).min(COUNT_MAX);
         let count = self.points as f32;
         let smooth = self.smooth.push(distance, count, smoothing);
-        let z = if count > SEASON_POINTS_MIN { standardised(smooth, self.variance.0) } else { 0.0 };
-        self.variance.push(distance * distance, count, memory);
-        z
+        if count > SEASON_POINTS_MIN {
+            standardised(smooth, self.variance.0)
+        } else {
+            0.0
+        }
     }
+
+    fn learn(&mut self, distance: f32, memory: f32) {
+        self.variance.push(distance * distance, self.points as f32, memory);
+    }
+}
+
+/// What a judged point would teach. Where the point stands is known to the detector from the judgement on; what
+/// is usual changes only when the lesson is learned.
+#[derive(Debug, Clone, Copy)]
+pub struct Lesson {
+    value: f32,
+    elapsed_us: i64,
+    /// Size of the move to the point.
+    moved: Option<f32>,
+    /// What its hour of the week and of the day usually had.
+    usual: Usual,
+    step: Option<Step>,
+    z: Views,
+    evidence: f32,
 }
 
 /// The statistics of one point, in standard deviations; `moves` and `shape` in logarithms.
@@ -157,10 +179,20 @@ impl SeriesDetector {
 
     /// Judges the next point and learns from it. `at_us` is the point's own time, µs since 1970, UTC.
     pub fn update(&mut self, at_us: i64, value: f64, config: &SeriesConfig) -> Verdict {
+        let (verdict, lesson) = self.judge(at_us, value, config);
+        if let Some(lesson) = lesson {
+            self.learn(&lesson, config);
+        }
+        verdict
+    }
+
+    /// Judges the next point; what it teaches is learned by [`learn`](Self::learn), before the next point or
+    /// never. There is no lesson in a point that is refused.
+    pub fn judge(&mut self, at_us: i64, value: f64, config: &SeriesConfig) -> (Verdict, Option<Lesson>) {
         let set_back = self.at_us.saturating_sub(at_us) > CLOCK_SET_US && self.at_us != i64::MIN;
         if !value.is_finite() || (at_us <= self.at_us && !set_back) {
             self.refused = self.refused.saturating_add(1);
-            return Verdict::none();
+            return (Verdict::none(), None);
         }
         if self.points == 0 {
             self.origin = value.to_bits();
@@ -179,63 +211,86 @@ impl SeriesDetector {
         }
         self.at_us = at_us;
         self.points = (self.points + 1).min(COUNT_MAX);
-        let point = self.view(at_us, relative, config);
-        self.week.push(relative, elapsed_us);
-        self.judge(at_us, &point, config)
+        let (point, lesson) = self.view(at_us, relative, elapsed_us, config);
+        let verdict = self.conclude(at_us, &point, config);
+        (verdict, Some(Lesson { evidence: verdict.evidence, ..lesson }))
     }
 
-    /// Computes the statistics and takes the point into the means.
-    fn view(&mut self, at_us: i64, value: f32, config: &SeriesConfig) -> Point {
+    /// Takes a judged point into what is usual.
+    pub fn learn(&mut self, lesson: &Lesson, config: &SeriesConfig) {
+        let (count, from_level) = (self.points as f32, lesson.value - self.level.0);
+        if count > 1.0 {
+            self.variance.push(from_level * from_level, count - 1.0, config.level_points);
+        }
+        self.level.push(lesson.value, count, config.level_points);
+        let memory = config.season_spread_points;
+        if let Some(usual) = lesson.usual.of_week {
+            self.of_week.learn(lesson.value - usual, memory);
+        }
+        if let Some(usual) = lesson.usual.of_day {
+            self.of_day.learn(lesson.value - usual, memory);
+        }
+        if let Some(size) = lesson.moved {
+            self.moves_long.push(size, self.moves as f32, config.moves_long_points);
+        }
+        self.week.push(lesson.value, lesson.elapsed_us);
+        if let Some(step) = lesson.step {
+            self.steps.count(step);
+        }
+        self.tails.push(&lesson.z, lesson.evidence, &mut self.random);
+    }
+
+    /// Computes the statistics, and takes the point into the means that say where the series stands now.
+    fn view(&mut self, at_us: i64, value: f32, elapsed_us: i64, config: &SeriesConfig) -> (Point, Lesson) {
         let usual = self.week.usual(at_us);
         let (count, level, variance) = (self.points as f32, self.level.0, self.variance.0);
         let moves_usual = self.moves_long.0;
         let short = self.short.push(value, count, config.short_points);
         let middle = self.middle.push(value, count, config.short_points * MIDDLE);
         let out = |deviation: f32| if count > 2.0 { standardised(deviation, variance) } else { 0.0 };
-        if count > 1.0 {
-            self.variance.push((value - level) * (value - level), count - 1.0, config.level_points);
-        }
-        self.level.push(value, count, config.level_points);
         let seasonal = |residual: &mut Residual, usual: Option<f32>, smoothing: f32| {
-            usual.map_or(0.0, |usual| residual.push(value - usual, smoothing, config.season_spread_points))
+            usual.map_or(0.0, |usual| residual.view(value - usual, smoothing))
         };
-        let (moves, still) = self.moves(value, config);
+        let (moved, moves, still) = self.moves(value, config);
+        let (shape, step) = self.steps.step(out(value - level));
         let z = Views {
             week: seasonal(&mut self.of_week, usual.of_week, config.week_points),
             day: seasonal(&mut self.of_day, usual.of_day, config.day_points),
             level: out(short - level),
             moves,
-            shape: self.steps.push(out(value - level)),
+            shape,
         };
         let origin = f64::from_bits(self.origin);
         let moves_now = self.moves_short.0;
-        Point { origin, value, usual, level, variance, short, middle, moves_now, moves_usual, z, still }
+        let lesson = Lesson { value, elapsed_us, moved, usual, step, z, evidence: 0.0 };
+        let point =
+            Point { origin, value, usual, level, variance, short, middle, moves_now, moves_usual, z, still };
+        (point, lesson)
     }
 
-    /// Twice the logarithm of the last moves' mean against the usual move, and the rarity of standing still.
-    fn moves(&mut self, value: f32, config: &SeriesConfig) -> (f32, f32) {
-        let Some(previous) = self.previous.replace(value) else { return (0.0, 0.0) };
+    /// The size of the move, twice the logarithm of the last moves' mean against the usual one, and the rarity
+    /// of standing still.
+    fn moves(&mut self, value: f32, config: &SeriesConfig) -> (Option<f32>, f32, f32) {
+        let Some(previous) = self.previous.replace(value) else { return (None, 0.0, 0.0) };
         let size = (value - previous).abs();
         self.moves = (self.moves + 1).min(COUNT_MAX);
         let count = self.moves as f32;
         let now = self.moves_short.push(size, count, config.moves_short_points);
         let usual = self.moves_long.0;
-        self.moves_long.push(size, count, config.moves_long_points);
         let ratio = match (now > 0.0, usual > 0.0) {
             (false, false) => 0.0,
             (true, false) if count > 1.0 => 2.0 * MOVES_LN_MAX,
             (true, false) => 0.0,
             _ => 2.0 * (now / usual + STILL).ln().clamp(-MOVES_LN_MAX, MOVES_LN_MAX),
         };
-        (ratio, self.still.push(size > 0.0, count, config.level_points))
+        (Some(size), ratio, self.still.push(size > 0.0, count, config.level_points))
     }
 
     /// Ranks the statistics in their past, adds them up, and decides.
-    fn judge(&mut self, at_us: i64, point: &Point, config: &SeriesConfig) -> Verdict {
-        let rarities = self.tails.rank(&point.z, config, &mut self.random);
+    fn conclude(&mut self, at_us: i64, point: &Point, config: &SeriesConfig) -> Verdict {
+        let rarities = self.tails.rank(&point.z, config);
         let evidence = rarities.iter().sum::<f32>().max(point.still);
         let tail = self.tails.evidence.tail(evidence);
-        self.tails.evidence.push(evidence, &mut self.random);
         let odd = evidence >= config.alarm_evidence && self.points > config.learning_points;
         let quiet_s = at_us.saturating_sub(self.alarm_us) as f64 / 1e6;
         let held = odd && self.alarm_us != i64::MIN && quiet_s <= f64::from(config.hold_off_s);
@@ -280,20 +335,26 @@ impl SeriesDetector {
 }
 
 impl Tails {
-    /// Weighted rarities in the order of [`VIEWS`], in powers of ten; takes the point into the past.
-    fn rank(&mut self, z: &Views, config: &SeriesConfig, random: &mut u32) -> [f32; VIEWS.len()] {
-        let mut two = |tail: &mut TwoSided, z: f32| {
-            let share = tail.share(z);
-            tail.push(z, random);
-            -share.log10()
-        };
+    /// Weighted rarities in the order of [`VIEWS`], in powers of ten.
+    fn rank(&self, z: &Views, config: &SeriesConfig) -> [f32; VIEWS.len()] {
+        let two = |tail: &TwoSided, z: f32| -tail.share(z).log10();
         let weights = &config.weights;
-        let week = weights.week * two(&mut self.week, z.week);
-        let day = weights.day * two(&mut self.day, z.day);
-        let level = weights.level * two(&mut self.level, z.level);
-        let moves = weights.moves * two(&mut self.moves, z.moves);
-        let shape = -weights.shape * self.shape.share(z.shape).log10();
+        [
+            weights.week * two(&self.week, z.week),
+            weights.day * two(&self.day, z.day),
+            weights.level * two(&self.level, z.level),
+            weights.moves * two(&self.moves, z.moves),
+            -weights.shape * self.shape.share(z.shape).log10(),
+        ]
+    }
+
+    /// Takes a point into the past.
+    fn push(&mut self, z: &Views, evidence: f32, random: &mut u32) {
+        self.week.push(z.week, random);
+        self.day.push(z.day, random);
+        self.level.push(z.level, random);
+        self.moves.push(z.moves, random);
         self.shape.push(z.shape, random);
-        [week, day, level, moves, shape]
+        self.evidence.push(evidence, random);
     }
 }

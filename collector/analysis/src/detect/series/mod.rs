@@ -5,8 +5,8 @@
 //! is ranked in its own past ([`tail`]); the -log10 of the ranks are added up to the *evidence*. One view
 //! alone is often odd by chance; several that agree seldom are. Where the evidence passes
 //! [`SeriesConfig::alarm_evidence`] the row is an alarm and further ones are held off for a while: one row
-//! an event is enough. Nothing is learned slower or left out during an anomaly, so a level shift that
-//! stays becomes the level.
+//! an event is enough. A series by itself learns everything, so a level shift that stays becomes the level; the
+//! live watch withholds what is odd in it while its host is in a reported trouble ([`PanelVerdict::withhold`]).
 //!
 //! What was rejected is told, with figures, in `docs/decisions/0003-series-detection.md`.
 
@@ -27,7 +27,7 @@ mod week;
 
 pub use classical::ClassicalDetector;
 pub use config::{Classical, SeriesConfig, Weights};
-pub use detector::SeriesDetector;
+pub use detector::{Lesson, SeriesDetector};
 pub use monitor::{Anomaly, SeriesMonitor};
 pub use panel::{HostPanel, PanelConfig, PanelVerdict};
 pub use verdict::{Reason, Severity, Verdict};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classical::ClassicalDetector;
 use super::config::SeriesConfig;
-use super::detector::SeriesDetector;
+use super::detector::{Lesson, SeriesDetector};
 use super::verdict::Verdict;
 
 /// A point that was an alarm.
@@ -52,18 +52,45 @@ impl SeriesMonitor {
     /// Judges the next point, learns from it, and keeps it if it is an anomaly. A monitor whose kind of
     /// detector is no longer the configured one begins anew.
     pub fn update(&mut self, at_us: i64, value: f64, config: &SeriesConfig) -> Verdict {
-        let verdict = match (&mut self.detector, config.classical) {
-            (Detector::Ranked(detector), None) => detector.update(at_us, value, config),
-            (Detector::Classical(detector), Some(classical)) => detector.update(at_us, value, classical),
+        let (verdict, lesson) = self.judge(at_us, value, config);
+        if let Some(lesson) = lesson {
+            self.learn(&lesson, config);
+        }
+        verdict
+    }
+
+    /// [`update`](Self::update) without learning: what the point teaches is given back, to be learned before the
+    /// next one comes, or not at all. The classical detector always learns at once.
+    pub fn judge(&mut self, at_us: i64, value: f64, config: &SeriesConfig) -> (Verdict, Option<Lesson>) {
+        let (verdict, lesson) = match (&mut self.detector, config.classical) {
+            (Detector::Ranked(detector), None) => detector.judge(at_us, value, config),
+            (Detector::Classical(detector), Some(classical)) => {
+                (detector.update(at_us, value, classical), None)
+            }
             _ => {
                 self.detector = Self::new(1, config).detector;
-                return self.update(at_us, value, config);
+                return self.judge(at_us, value, config);
             }
         };
         if verdict.severity.is_some() {
             self.keep(Anomaly { at_us, value, verdict }, config.kept_anomalies);
         }
-        verdict
+        (verdict, lesson)
+    }
+
+    /// Learns from the point that was judged last.
+    pub fn learn(&mut self, lesson: &Lesson, config: &SeriesConfig) {
+        if let Detector::Ranked(detector) = &mut self.detector {
+            detector.learn(lesson, config);
+        }
+    }
+
+    /// Whether it has seen too little to be surprised.
+    pub fn is_learning(&self, config: &SeriesConfig) -> bool {
+        match &self.detector {
+            Detector::Ranked(detector) => detector.points() <= config.learning_points,
+            Detector::Classical(_) => false,
+        }
     }
 
     /// The last anomalies, oldest first.

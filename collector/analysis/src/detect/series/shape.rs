@@ -13,6 +13,10 @@ const STEPS: usize = LEVELS * LEVELS;
 /// Standard deviations at which the tanh has done three quarters of its way.
 const WIDTH: f32 = 1.5;
 
+/// A step from one level to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step(u8);
+
 /// Counts of steps between levels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
@@ -29,23 +33,29 @@ impl Default for Steps {
 }
 
 impl Steps {
-    /// Takes in the next value as its distance from the level in standard deviations; returns how
-    /// rare the step to it was before, -log10 of its share of all steps, 0 for the first.
-    pub fn push(&mut self, z: f32) -> f32 {
+    /// Takes the next value, as its distance from the level in standard deviations, for the place to go on
+    /// from; returns how rare the step to it was before, -log10 of its share of all steps, 0 for the first,
+    /// and the step, to be counted.
+    pub fn step(&mut self, z: f32) -> (f32, Option<Step>) {
         let level = (((z / WIDTH).tanh() * 0.5 + 0.5) * LEVELS as f32).clamp(0.0, LEVELS as f32 - 1.0) as u8;
         let last = std::mem::replace(&mut self.last, level);
         if last == u8::MAX {
-            return 0.0;
+            return (0.0, None);
         }
-        let count = &mut self.counts[usize::from(last) * LEVELS + usize::from(level)];
+        let step = last * LEVELS as u8 + level;
+        let count = self.counts[usize::from(step)];
+        let rarity = (f32::from(self.seen + 1) / (f32::from(count) + 0.5)).log10();
+        (rarity, Some(Step(step)))
+    }
+
+    /// Takes a step into the past.
+    pub fn count(&mut self, step: Step) {
+        self.counts[usize::from(step.0)] += 1;
         self.seen += 1;
-        let rarity = (f32::from(self.seen) / (f32::from(*count) + 0.5)).log10();
-        *count += 1;
         if self.seen >= super::tail::MEMORY {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.seen = self.counts.iter().sum();
         }
-        rarity
     }
 
     /// After a gap the next value begins anew.
@@ -57,6 +67,14 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Steps {
+        fn push(&mut self, z: f32) -> f32 {
+            let (rarity, step) = self.step(z);
+            step.into_iter().for_each(|step| self.count(step));
+            rarity
+        }
+    }
 
     #[test]
     fn a_step_never_seen_is_rarer_than_the_usual_one() {
