@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fettle_alert::handoff::{Finding, Severity};
 use fettle_shared::command::Order;
+use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{AuditRecord, Entry, Head};
@@ -166,6 +167,9 @@ pub struct State {
     pub number: u64,
     /// Words of agents' own actions that are in the audit already.
     pub heard_local: VecDeque<String>,
+    /// Agents' own actions that the budgets have not counted yet: where, and when they were begun, µs since 1970.
+    #[serde(default)]
+    pub uncounted: Vec<(Place, i64)>,
     /// Incidents that were not taken, because too many are watched.
     pub incidents_dropped: u64,
 }
@@ -222,10 +226,15 @@ impl Operator {
 
     /// What a health check or an action of this component printed; it may speak of a known kind of error.
     pub fn output(&mut self, place: &Place, text: &str, now_us: i64) {
-        if let Some(pattern) = self.state.memory.heard(place, text, now_us) {
+        self.complains(place, ErrorKind::of_text(text), now_us);
+    }
+
+    /// The same, where somebody has recognised it already.
+    pub fn complains(&mut self, place: &Place, kind: ErrorKind, now_us: i64) {
+        if self.state.memory.heard(place, kind, now_us) {
             for watched in self.state.incidents.values_mut() {
                 if watched.incident.place() == *place {
-                    watched.incident.pattern = Some(pattern);
+                    watched.incident.pattern = Some(kind);
                 }
             }
         }

@@ -2,11 +2,11 @@
 //! its place.
 
 use fettle_alert::handoff::Severity;
+use fettle_shared::error_kind;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::condition::Condition;
-use super::pattern;
 use super::quiet::{minute, Quiet};
 use super::strategy;
 use super::tree::{self, Fields, Node, Reader};
@@ -133,7 +133,7 @@ fn read_match(reader: &mut Reader, node: &Node) -> Match {
     matches.severity = fields.get("severity").and_then(|n| reader.choice(n, "`severity`", &severities));
     matches.failure_probability =
         fields.get("failure_probability").and_then(|n| reader.number(n, "`failure_probability`", 0.0, 1.0));
-    matches.pattern = fields.get("pattern").and_then(|n| reader.choice(n, "`pattern`", &pattern::NAMES));
+    matches.pattern = fields.get("pattern").and_then(|n| reader.choice(n, "`pattern`", &error_kind::MATCHED));
     matches.when = fields.get("when").map_or_else(Vec::new, |node| read_conditions(reader, node));
     matches
 }
