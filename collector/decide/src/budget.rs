@@ -70,6 +70,11 @@ impl Ledger {
 pub struct Groups(BTreeMap<String, (usize, Vec<Place>)>);
 
 impl Groups {
+    /// How many members the group has.
+    pub fn members(&self, group: &str) -> usize {
+        self.0.get(group).map_or(0, |(members, _)| *members)
+    }
+
     /// Groups by this label.
     pub fn of(world: &World, label: &str) -> Self {
         let mut groups: BTreeMap<String, (usize, Vec<Place>)> = BTreeMap::new();

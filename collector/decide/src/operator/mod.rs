@@ -35,6 +35,7 @@ mod receipts;
 pub mod run;
 mod verify;
 
+pub use begin::HeldBy;
 pub use commands::CommandError;
 pub use explain::Explanation;
 use run::{Phase, Run};
