@@ -26,7 +26,7 @@ pub fn router(state: OperationsState) -> Router {
     Router::new()
         .route("/alerts", get(|s| read(s, Ask::Alerts)))
         .route("/alerts/{id}", get(|s, Path(id): Path<String>| read(s, Ask::Alert(id))))
-        .route("/alerts/{id}/acknowledge", post(acknowledge))
+        .route("/alerts/{id}/{verb}", post(alert))
         .route("/silences", get(|s| read(s, Ask::Silences)).post(silence))
         .route("/silences/{id}", delete(unsilence))
         .route("/incidents", get(|s| read(s, Ask::Incidents)))
@@ -84,13 +84,19 @@ async fn change_with<T>(
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-async fn acknowledge(
+async fn alert(
     State(state): State<OperationsState>,
-    Path(id): Path<String>,
+    Path((id, verb)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body<Word>,
 ) -> Response {
-    change_with(state, &headers, body, |word| Ask::Acknowledge(id, word)).await
+    let ask = match verb.as_str() {
+        "acknowledge" => Ask::Acknowledge,
+        "unacknowledge" => Ask::Unacknowledge,
+        "resolve" => Ask::Resolve,
+        _ => return refuse(StatusCode::NOT_FOUND, "an alert is acknowledged, unacknowledged or resolved"),
+    };
+    change_with(state, &headers, body, |word| ask(id, word)).await
 }
 
 async fn silence(
@@ -121,7 +127,11 @@ async fn change(
         "deny" => PlanVerb::Deny,
         "cancel" => PlanVerb::Cancel,
         "roll_back" => PlanVerb::RollBack,
-        _ => return refuse(StatusCode::NOT_FOUND, "a plan is approved, denied, cancelled or rolled back"),
+        "retry" => PlanVerb::Retry,
+        _ => {
+            let verbs = "a plan is approved, denied, cancelled, rolled back (roll_back) or retried (retry)";
+            return refuse(StatusCode::NOT_FOUND, verbs);
+        }
     };
     change_with(state, &headers, body, |word| Ask::Change(id, verb, word)).await
 }

@@ -196,6 +196,18 @@ impl Operator {
         Self { state, handed: 0, restored: true }
     }
 
+    /// Goes on after the audit's records that are stored, when the state that should know them is lost, with the
+    /// freeze that was in force. Nothing happens when the state has records of its own.
+    pub fn go_on(&mut self, head: Head, freeze: Option<Freeze>, now_us: i64) {
+        if self.state.head.seq > 0 {
+            return;
+        }
+        let what = format!("the saved state was lost; the audit goes on after record {}", head.seq);
+        self.state.head = head;
+        self.state.freeze = freeze;
+        self.audit(now_us, Entry { kind: "resumed", who: "collector".to_owned(), what, ..Entry::default() });
+    }
+
     /// All that must survive: to be saved after each tick that gave effects, before they are carried out.
     pub fn state(&self) -> &State {
         &self.state
