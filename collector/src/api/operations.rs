@@ -152,3 +152,48 @@ async fn test_channel(
 ) -> Response {
     change_with(state, &headers, body, |word| Ask::TestChannel(name, word)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn words_on_alerts_and_plans_reach_operations_by_those_who_show_the_token() {
+        let (operations, mut questions) = OperationsHandle::new();
+        let state = OperationsState { operations, token: Token::new("secret") };
+        let answering = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            while let Some(question) = questions.recv().await {
+                asked.push(question.ask);
+                question.answer.send(Ok(json!({ "done": "done" }))).unwrap();
+            }
+            asked
+        });
+        let word = Word { author: "ann".to_owned(), reason: "known".to_owned() };
+        let mut headers = HeaderMap::new();
+        let path = |verb: &str| Path(("7".to_owned(), verb.to_owned()));
+        let body = || Ok(Json(word.clone()));
+        let refused = alert(State(state.clone()), path("resolve"), headers.clone(), body()).await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        headers.insert(header::AUTHORIZATION, "Bearer secret".parse().unwrap());
+        for verb in ["acknowledge", "unacknowledge", "resolve"] {
+            let done = alert(State(state.clone()), path(verb), headers.clone(), body()).await;
+            assert_eq!(done.status(), StatusCode::OK, "{verb}");
+        }
+        let done = change(State(state.clone()), path("retry"), headers.clone(), body()).await;
+        assert_eq!(done.status(), StatusCode::OK);
+        let unknown = alert(State(state.clone()), path("forget"), headers.clone(), body()).await;
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+        drop(state);
+        let id = || "7".to_owned();
+        let asked = [
+            Ask::Acknowledge(id(), word.clone()),
+            Ask::Unacknowledge(id(), word.clone()),
+            Ask::Resolve(id(), word.clone()),
+            Ask::Change(id(), PlanVerb::Retry, word.clone()),
+        ];
+        assert_eq!(answering.await.unwrap(), asked);
+    }
+}

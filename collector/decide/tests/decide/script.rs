@@ -14,7 +14,7 @@
 //! | `blind N` | N seconds with a tick and no samples |
 //! | `receipt PLAN OUTCOME [TEXT] [before K=V]` | the answer to the plan's latest order |
 //! | `local H/C ID SECONDS` | an agent's own restart, begun so many seconds ago |
-//! | `approve`, `deny`, `cancel`, `back` PLAN | a person's word |
+//! | `approve`, `deny`, `cancel`, `back`, `again` PLAN | a person's word |
 //! | `freeze`, `thaw`, `retry RULE H/C`, `explain`, `restart` | the like |
 
 use std::fmt::Write as _;
@@ -249,6 +249,7 @@ impl Script {
             "deny" => operator.deny(&plan, "ann", now_us),
             "cancel" => operator.cancel(&plan, "ann", now_us),
             "back" => operator.roll_back(&plan, "ann", now_us),
+            "again" => operator.retry_plan(&plan, "ann", now_us),
             "freeze" => operator.freeze("ann", "maintenance", now_us),
             "thaw" => operator.thaw("ann", now_us),
             "retry" => {
