@@ -131,8 +131,8 @@ async fn people_have_their_say_and_a_lost_state_keeps_the_audit_and_the_freeze()
     }
     let sql = mended.stack.sql();
     let told = format!(
-        "SELECT countIf(text = 'by ann: on it') * countIf(text = 'given back by ann: not on it') * \
-         countIf(`to` = 'resolved' AND text = 'by ann: it is known') FROM fettle.alerts WHERE id = '{alert}'"
+        "SELECT toUInt64(countIf(text = 'by ann: on it') > 0 AND countIf(text = 'given back by ann: not on it') > 0 \
+         AND countIf(`to` = 'resolved' AND text = 'by ann: it is known') > 0) FROM fettle.alerts WHERE id = '{alert}'"
     );
     let frozen = "SELECT count() FROM fettle.audit WHERE kind = 'frozen' AND who = 'ann'";
     until("all of it is in the history", SOON, || async {

@@ -27,15 +27,8 @@ const KEYS: [&str; 10] = [
     "refusal_believed",
 ];
 
-/// Longest text of a policy, bytes.
-const TEXT_MAX: usize = 1 << 20;
-
 pub(super) fn read(text: &str) -> Result<Policy, PolicyFaults> {
     let one = |fault| PolicyFaults(vec![fault]);
-    if text.len() > TEXT_MAX {
-        let what = format!("keep a policy below {TEXT_MAX} bytes");
-        return Err(one(tree::Fault { line: 1, column: 1, what }));
-    }
     let root = tree::read(text).map_err(one)?;
     let mut reader = Reader::default();
     let digest: String =
@@ -153,7 +146,7 @@ pub(super) fn read_conditions(reader: &mut Reader, node: &Node) -> Vec<Condition
 
 /// `component`, `host`, or a component's name in `{component: NAME}`.
 pub(super) fn read_target(reader: &mut Reader, node: &Node) -> Target {
-    if let tree::Value::Text(text) = &node.value {
+    if let tree::Content::Text(text) = &node.content {
         match text.as_str() {
             "component" => return Target::Component,
             "host" => return Target::Host,
