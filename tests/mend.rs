@@ -122,7 +122,9 @@ async fn people_have_their_say_and_a_lost_state_keeps_the_audit_and_the_freeze()
     let alert = until("an alert fires", SOON, || async {
         let alerts = mended.ask("alerts").await;
         let mut all = alerts.as_array().into_iter().flatten();
-        let id = all.find(|one| one["rule"] == "component_down" && one["state"] == "firing").map(|one| one["id"].clone());
+        let id = all
+            .find(|one| one["rule"] == "component_down" && one["state"] == "firing")
+            .map(|one| one["id"].clone());
         id.and_then(|id| id.as_str().map(str::to_owned)).ok_or(alerts)
     })
     .await;
@@ -156,7 +158,8 @@ async fn people_have_their_say_and_a_lost_state_keeps_the_audit_and_the_freeze()
     // Somebody wants it thought about again: nothing is wrong any more, so nothing comes of it.
     let said = say(&mended, &["plans", "retry", plan["id"].as_str().unwrap(), "--reason", "sure?"]);
     assert!(said.contains("thought about again"), "{said}");
-    let whole = "SELECT toUInt64(count() = max(seq) AND uniqExact(seq) = count()) * countIf(kind = 'resumed') * \
+    let whole =
+        "SELECT toUInt64(count() = max(seq) AND uniqExact(seq) = count()) * countIf(kind = 'resumed') * \
                  countIf(kind = 'retried') FROM fettle.audit";
     until("the audit is one chain", SOON, || async {
         when(sql.number(whole).await.unwrap_or(0), |count| *count == 1)

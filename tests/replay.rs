@@ -105,7 +105,8 @@ async fn a_policy_is_gone_through_with_what_really_happened() {
     mended.plan_ends("web", "succeeded", SOON).await;
     mended.is_told("component_down", "resolved", SOON).await;
     let sql = mended.stack.sql();
-    let stored = "SELECT (SELECT count() FROM fettle.alerts WHERE rule = 'component_down' AND `from` = 'firing' \
+    let stored =
+        "SELECT (SELECT count() FROM fettle.alerts WHERE rule = 'component_down' AND `from` = 'firing' \
                   AND `to` = 'resolved') * (SELECT count() FROM fettle.actions WHERE outcome = 'succeeded')";
     until("alert and action are in the history", SOON, || async {
         when(sql.number(stored).await.unwrap_or(0), |count| *count >= 1)
@@ -121,7 +122,10 @@ async fn a_policy_is_gone_through_with_what_really_happened() {
     assert_eq!((&row["fate"], &row["action"]), (&"ordered".into(), &"restart".into()), "{page}");
     assert_eq!((&row["host"], &row["component"]), (&HOST.into(), &"web".into()), "{page}");
     assert_eq!((&row["entry"], &row["verdict"]), (&"component_down".into(), &"healed".into()), "{page}");
-    assert_eq!((&row["really"][0]["action"], &row["really"][0]["outcome"]), (&"restart".into(), &"succeeded".into()));
+    assert_eq!(
+        (&row["really"][0]["action"], &row["really"][0]["outcome"]),
+        (&"restart".into(), &"succeeded".into())
+    );
     let totals = &page["totals"];
     assert_eq!((&totals["by_action"]["restart"], &totals["same"]), (&1.into(), &1.into()), "{page}");
     assert_eq!((&totals["only_really"], &totals["people_called"]), (&0.into(), &0.into()), "{page}");
@@ -142,5 +146,9 @@ async fn a_policy_is_gone_through_with_what_really_happened() {
     assert!(words.contains("needs a person's word") && words.contains("restart succeeded"), "{words}");
     std::fs::write(&file, "entries:\n  down:\n    strategys: []\n").unwrap();
     let wrong = run(&mended.stack, &["replay", "--from", "-10m", "--policies", &file]);
-    assert!(!wrong.status.success() && told(&wrong).contains("3:5: `strategys` is unknown"), "{}", told(&wrong));
+    assert!(
+        !wrong.status.success() && told(&wrong).contains("3:5: `strategys` is unknown"),
+        "{}",
+        told(&wrong)
+    );
 }

@@ -189,7 +189,10 @@ mod tests {
     fn the_last_phrase_decides_and_a_time_out_only_where_nothing_else_is_known() {
         let text = "connect: Connection refused, retrying\nopen /var/lib/x: Permission denied";
         assert_eq!(ErrorKind::of_text(text), ErrorKind::Permission);
-        assert_eq!(ErrorKind::of_text("write: No space left on device\nstart timed out"), ErrorKind::DiskSpace);
+        assert_eq!(
+            ErrorKind::of_text("write: No space left on device\nstart timed out"),
+            ErrorKind::DiskSpace
+        );
     }
 
     #[test]

@@ -37,10 +37,11 @@ impl Store {
         );
         let word: Vec<FreezeRow> = self.select(&word).await?;
         let why = "frozen before the saved state was lost".to_owned();
-        let freeze = word
-            .into_iter()
-            .find(|row| row.kind == "frozen")
-            .map(|row| Freeze { who: row.who, why, at_us: row.at_us });
+        let freeze = word.into_iter().find(|row| row.kind == "frozen").map(|row| Freeze {
+            who: row.who,
+            why,
+            at_us: row.at_us,
+        });
         Ok(Some((Head { seq, hash }, freeze)))
     }
 }

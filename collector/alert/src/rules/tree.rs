@@ -3,8 +3,8 @@
 use super::problem::Problems;
 use crate::yaml;
 
-pub(crate) use crate::yaml::{Content, Key, Node};
 pub use crate::yaml::MOST_BYTES;
+pub(crate) use crate::yaml::{Content, Key, Node};
 
 /// Reads a file's text. An empty file is `Null`.
 pub(crate) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {

@@ -13,8 +13,8 @@ use reqwest::Method;
 use serde_json::{json, Value};
 
 use arguments::{
-    AlertWord, AlertsArguments, AlertsCommand, AuditArguments, AuditCommand, Collector, LookArguments, PlanWord,
-    PlansArguments, PlansCommand, SilencesArguments, SilencesCommand, WordArguments,
+    AlertWord, AlertsArguments, AlertsCommand, AuditArguments, AuditCommand, Collector, LookArguments,
+    PlanWord, PlansArguments, PlansCommand, SilencesArguments, SilencesCommand, WordArguments,
 };
 use client::Operations;
 pub(crate) use client::OperationsError;

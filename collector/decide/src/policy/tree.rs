@@ -2,8 +2,8 @@
 //! stands: policies are read by hand, and not straight into structures, so that one reading finds all faults of
 //! a file; a derived reader stops at the first.
 
-pub use fettle_alert::yaml::{Content, Node};
 use fettle_alert::yaml::{self, Key, Place};
+pub use fettle_alert::yaml::{Content, Node};
 
 /// A fault of a text, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

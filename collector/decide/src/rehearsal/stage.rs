@@ -49,7 +49,7 @@ struct Stage<'a> {
     lively_until_us: i64,
     firing: BTreeMap<String, Firing>,
     silent: BTreeSet<String>,
-    /// Components whose state is stored.
+    /// Components whose state is stored, from here on.
     seen: BTreeSet<Place>,
     /// Components that are assumed to be up again.
     helped: BTreeSet<Place>,
@@ -60,10 +60,6 @@ struct Stage<'a> {
 
 /// Goes through the past.
 pub(super) fn play(policy: &Policy, history: &History, assume: Assume) -> Book {
-    let seen = history.events.iter().filter_map(|event| match &event.what {
-        What::Seen(place, _) => Some(place.clone()),
-        _ => None,
-    });
     let mut stage = Stage {
         policy,
         history,
@@ -76,7 +72,7 @@ pub(super) fn play(policy: &Policy, history: &History, assume: Assume) -> Book {
         lively_until_us: 0,
         firing: BTreeMap::new(),
         silent: BTreeSet::new(),
-        seen: seen.collect(),
+        seen: BTreeSet::new(),
         helped: BTreeSet::new(),
         orders: Vec::new(),
         book: Book::default(),
@@ -196,6 +192,7 @@ impl Stage<'_> {
         if seen.up {
             self.helped.remove(place);
         }
+        self.seen.insert(place.clone());
         let host = self.world.hosts.entry(place.host.clone()).or_default();
         if !self.silent.contains(&place.host) {
             host.seen_us = self.now_us;
@@ -301,7 +298,8 @@ impl Stage<'_> {
         for place in places.iter().filter(|place| !self.silent.contains(&place.host)) {
             let Some(host) = self.world.hosts.get(&place.host) else { continue };
             let view = host.components.get(&place.component);
-            let up_of = |(name, view): (&String, &crate::world::ComponentView)| Some((name.clone(), view.up?));
+            let up_of =
+                |(name, view): (&String, &crate::world::ComponentView)| Some((name.clone(), view.up?));
             let facts = VerifyFacts {
                 up: view.and_then(|view| view.up),
                 others_up: host.components.iter().filter_map(up_of).collect(),

@@ -92,7 +92,8 @@ pub(super) fn beside(rows: &mut Vec<Row>, history: &History, totals: &mut Totals
         if !matches!(row.fate, Fate::Ordered { .. }) {
             continue;
         }
-        let like = |done: &Done| done.action.name() == action && done.place == row.place && belongs(row, done);
+        let like =
+            |done: &Done| done.action.name() == action && done.place == row.place && belongs(row, done);
         if let Some(slot) = left.iter_mut().find(|slot| slot.is_some_and(like)) {
             row.really.extend(slot.take().cloned());
             totals.same += 1;

@@ -54,8 +54,7 @@ fn pasts_give_their_golden_output() {
 }
 
 fn read(text: &str) -> Past {
-    let mut past =
-        Past { policy: Policy::built_in(), assume: Assume::AsItWas, history: History::default() };
+    let mut past = Past { policy: Policy::built_in(), assume: Assume::AsItWas, history: History::default() };
     past.history.from_us = START_US;
     let mut lines = text.lines();
     while let Some(line) = lines.next() {

@@ -83,10 +83,8 @@ pub(super) fn run(arguments: &ReplayArguments, path: &Path) -> Result<(), Replay
     let policy = policy(path)?;
     let rules = rules::load(&arguments.rules).map_err(PoliciesError::from)?;
     let client = Client::new(&arguments.server)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ReplayError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ReplayError::Runtime)?;
     let past = runtime.block_on(past::read(&client, arguments, &rules, (from_us, until_us)))?;
     let assume = if arguments.assume_helps { Assume::Helps } else { Assume::AsItWas };
     let rehearsal = rehearse(&policy, &past.history, assume);

@@ -280,8 +280,7 @@ async fn components(
     let stored = |us: i64| if us > 0 { us } else { i64::MAX };
     let (raw_us, ten_us) =
         first.first().map_or((i64::MAX, i64::MAX), |row| (stored(row.raw_us), stored(row.ten_us)));
-    let raw_from_us = from_us.max(raw_us.saturating_add(10_000_000));
-    let raw_from_us = if raw_us <= ten_us { from_us.max(raw_us) } else { raw_from_us };
+    let raw_from_us = from_us.max(raw_us);
     let mut events = Vec::new();
     if from_us < raw_from_us && ten_us < until_us {
         let select = format!(
@@ -364,7 +363,8 @@ async fn silences(
     (from_us, until_us): (i64, i64),
 ) -> Result<Vec<Event>, PoliciesError> {
     let of_hosts = any_of("host", hosts);
-    let first = "SELECT toInt64(toUnixTimestamp(min(ts))) * 1000000 AS ten_us, toInt64(0) AS raw_us FROM load_10s";
+    let first =
+        "SELECT toInt64(toUnixTimestamp(min(ts))) * 1000000 AS ten_us, toInt64(0) AS raw_us FROM load_10s";
     let first = rows.of::<FirstRow>("the first windows", first).await?;
     let fine = first.first().is_some_and(|row| row.ten_us > 0 && row.ten_us <= from_us + SILENT_US);
     let (table, length_us) = if fine { ("load_10s", 10_000_000) } else { ("load_1m", 60_000_000) };

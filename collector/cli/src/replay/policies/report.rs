@@ -31,7 +31,8 @@ fn is_shown(row: &Row) -> bool {
 }
 
 fn table(rows: &[&Row]) -> String {
-    let names = ["when (UTC)", "host", "component", "alert → strategy", "action", "would it", "then", "really"];
+    let names =
+        ["when (UTC)", "host", "component", "alert → strategy", "action", "would it", "then", "really"];
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut table = Rows::new(&names, &[], terminal_width());
     for row in rows {
