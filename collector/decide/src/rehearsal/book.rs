@@ -12,7 +12,7 @@ use crate::budget::Groups;
 use crate::memory::Ended;
 use crate::operator::run::{Phase, Run};
 use crate::operator::{Effect, HeldBy, Numbered, Operator, PageKind};
-use crate::plan::{NoPlan, Step};
+use crate::plan::{NoPlan, Step, Why};
 use crate::policy::Policy;
 use crate::world::World;
 
@@ -110,8 +110,13 @@ impl Book {
         for (id, at) in &self.unplanned {
             let Some(none) = incidents.get(id).and_then(|one| one.no_plan.as_ref()) else { continue };
             let known = &mut self.occurrences[*at].no_plan;
-            if known.as_ref().is_none_or(|(_, known)| known.why != none.why) {
-                *known = Some((now_us, none.clone()));
+            match known {
+                None => *known = Some((now_us, none.clone())),
+                // These pass; what comes after them tells more.
+                Some((_, known)) if matches!(known.why, Why::HostUnknown | Why::Waits { .. }) => {
+                    known.clone_from(none);
+                }
+                Some(_) => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use super::book::Book;
 use super::{Assume, Done, History, Opened, Seen, What};
 use crate::operator::run::{Phase, Run};
 use crate::operator::{Effect, Operator, VerifyFacts};
+use crate::plan::Why;
 use crate::policy::Policy;
 use crate::world::{Place, World};
 
@@ -116,7 +117,7 @@ impl Stage<'_> {
         let live = self.operator.state().runs.values().any(Run::live);
         let pace_us = if live || !self.orders.is_empty() || self.now_us < self.lively_until_us {
             SECOND
-        } else if self.firing.values().any(|one| !one.mended) {
+        } else if self.firing.iter().any(|(id, one)| !one.mended && !self.is_settled(id)) {
             LONG_US
         } else {
             i64::MAX / 4
@@ -124,6 +125,15 @@ impl Stage<'_> {
         let event = self.history.events.get(self.next).map(|event| event.at_us);
         let due = event.unwrap_or(i64::MAX).min(self.now_us + pace_us);
         due.max(self.now_us + TICK_US).min(self.history.until_us)
+    }
+
+    /// Whether nothing but an event brings anything about for this incident.
+    fn is_settled(&self, id: &str) -> bool {
+        let watched = self.operator.state().incidents.get(id);
+        watched.is_some_and(|one| {
+            let no_entry = one.no_plan.as_ref().is_some_and(|none| none.why == Why::NoEntry);
+            no_entry || !one.left_alone.is_empty()
+        })
     }
 
     fn happen(&mut self) {
@@ -220,9 +230,11 @@ impl Stage<'_> {
     }
 
     fn carry_out(&mut self) {
-        let now_us = self.now_us;
-        let due: Vec<Order> =
-            self.orders.extract_if(.., |(due_us, _)| *due_us <= now_us).map(|(_, order)| order).collect();
+        let (now_us, silent) = (self.now_us, &self.silent);
+        // A silent host takes no order, and none that has expired.
+        self.orders.retain(|(_, order)| now_us <= order.expires_us || !silent.contains(&order.host));
+        let is_due = |(due_us, order): &mut (i64, Order)| *due_us <= now_us && !silent.contains(&order.host);
+        let due: Vec<Order> = self.orders.extract_if(.., is_due).map(|(_, order)| order).collect();
         for order in due {
             let plan = order.id.split('-').next().unwrap_or_default();
             let run = self.operator.run(plan);

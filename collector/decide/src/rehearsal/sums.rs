@@ -99,7 +99,8 @@ pub(super) fn beside(rows: &mut Vec<Row>, history: &History, totals: &mut Totals
             totals.same += 1;
         }
     }
-    for row in rows.iter_mut() {
+    // What no entry is for is only counted, and would hide what was done.
+    for row in rows.iter_mut().filter(|row| row.refused().as_deref() != Some("no_entry")) {
         for slot in &mut left {
             if slot.is_some_and(|done| done.place.host == row.place.host && belongs(row, done)) {
                 row.really.extend(slot.take().cloned());
