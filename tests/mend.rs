@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
+use fettle_tests::binaries::fettle;
 use fettle_tests::mended::{Mended, Service};
 use fettle_tests::wait::{until, when};
 use rustix::process::Signal;
@@ -91,4 +93,77 @@ async fn what_the_hosts_file_does_not_allow_is_not_done() {
         sql.number("SELECT count() FROM fettle.actions WHERE outcome = 'succeeded'").await.unwrap(),
         0
     );
+}
+
+/// Runs `fettle` against the stack as ann; gives what it said.
+fn say(mended: &Mended, arguments: &[&str]) -> String {
+    let stack = &mended.stack;
+    let mut command = Command::new(fettle("fettle"));
+    for variable in ["FETTLE_SQL_USER", "FETTLE_SQL_PASSWORD", "FETTLE_SQL_DATABASE", "FETTLE_TOKEN_FILE"] {
+        command.env_remove(variable);
+    }
+    command.env("FETTLE_SQL_URL", format!("http://127.0.0.1:{}", stack.sql_port));
+    command.env("FETTLE_HTTP", format!("127.0.0.1:{}", stack.http_port));
+    command.env("FETTLE_STATE_DIR", stack.path("")).env("FETTLE_AUTHOR", "ann");
+    let output = command.args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_have_their_say_and_a_lost_state_keeps_the_audit_and_the_freeze() {
+    let service = Service::new(VICTIM);
+    let mut mended = Mended::start("", |_| web(&service)).await;
+    mended.sees("web", true, SOON).await;
+    say(&mended, &["freeze", "--reason", "a look first"]);
+    service.signal(Signal::KILL);
+    let alert = until("an alert fires", SOON, || async {
+        let alerts = mended.ask("alerts").await;
+        let mut all = alerts.as_array().into_iter().flatten();
+        let id = all
+            .find(|one| one["rule"] == "component_down" && one["state"] == "firing")
+            .map(|one| one["id"].clone());
+        id.and_then(|id| id.as_str().map(str::to_owned)).ok_or(alerts)
+    })
+    .await;
+    for (verb, reason) in [("ack", "on it"), ("unack", "not on it"), ("resolve", "it is known")] {
+        assert!(say(&mended, &["alerts", verb, &alert, "--reason", reason]).contains("done"));
+    }
+    let sql = mended.stack.sql();
+    let told = format!(
+        "SELECT toUInt64(countIf(text = 'by ann: on it') > 0 AND countIf(text = 'given back by ann: not on it') > 0 \
+         AND countIf(`to` = 'resolved' AND text = 'by ann: it is known') > 0) FROM fettle.alerts WHERE id = '{alert}'"
+    );
+    let frozen = "SELECT count() FROM fettle.audit WHERE kind = 'frozen' AND who = 'ann'";
+    until("all of it is in the history", SOON, || async {
+        let (told, frozen) = (sql.number(&told).await.unwrap_or(0), sql.number(frozen).await.unwrap_or(0));
+        when((told, frozen), |seen| *seen == (1, 1))
+    })
+    .await;
+
+    // NATS loses everything while the collector is down: what is in ClickHouse is gone on from.
+    mended.stack.collector.kill();
+    mended.stack.wipe_nats();
+    mended.stack.collector.start();
+    mended.stack.healthy(SOON).await;
+    until("the freeze is in force again", SOON, || async {
+        when(mended.ask("operations").await, |said| said["frozen"]["who"] == "ann")
+    })
+    .await;
+    assert!(service.pids().is_empty());
+    say(&mended, &["unfreeze"]);
+    let plan = mended.plan_ends("web", "succeeded", 2 * SOON).await;
+    // Somebody wants it thought about again: nothing is wrong any more, so nothing comes of it.
+    let said = say(&mended, &["plans", "retry", plan["id"].as_str().unwrap(), "--reason", "sure?"]);
+    assert!(said.contains("thought about again"), "{said}");
+    let whole =
+        "SELECT toUInt64(count() = max(seq) AND uniqExact(seq) = count()) * countIf(kind = 'resumed') * \
+                 countIf(kind = 'retried') FROM fettle.audit";
+    until("the audit is one chain", SOON, || async {
+        when(sql.number(whole).await.unwrap_or(0), |count| *count == 1)
+    })
+    .await;
+    assert!(say(&mended, &["audit", "verify"]).contains("the audit is whole"));
 }

@@ -1,5 +1,6 @@
 //! `fettle replay` and `fettle incidents` against a running system: an agent's seconds are replayed, marks are
-//! written by the one user who may, compared with, and taken back.
+//! written by the one user who may, compared with, and taken back; and a policy is gone through with the alerts
+//! and actions of a service that was killed and mended.
 // A panic in a test is the report.
 #![allow(clippy::unwrap_used)]
 
@@ -7,10 +8,13 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use fettle_tests::binaries::fettle;
+use fettle_tests::mended::{Mended, Service, HOST};
 use fettle_tests::stack::Stack;
 use fettle_tests::wait::{until, when};
+use rustix::process::Signal;
 use serde_json::Value;
 
+const VICTIM: &str = env!("CARGO_BIN_EXE_fettle-test-victim");
 const AGENT: &str = "replay-1";
 const SOON: Duration = Duration::from_secs(60);
 const SECONDS: u64 = 15;
@@ -23,6 +27,7 @@ fn run(stack: &Stack, arguments: &[&str]) -> Output {
         command.env_remove(variable);
     }
     command.env("FETTLE_SQL_URL", url).env("FETTLE_STATE_DIR", stack.path(""));
+    command.env("FETTLE_HTTP", format!("127.0.0.1:{}", stack.http_port));
     command.args(arguments).output().unwrap()
 }
 
@@ -87,5 +92,63 @@ async fn stored_seconds_are_replayed_and_compared_with_marks() {
         !again.status.success() && told(&again).contains("there is no marked incident"),
         "{}",
         told(&again)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_is_gone_through_with_what_really_happened() {
+    let service = Service::new(VICTIM);
+    let declared = format!("[components.web]\n{}allow = {{ restart = true }}\n", service.declared(&[]));
+    let mended = Mended::start("", |_| declared).await;
+    mended.sees("web", true, SOON).await;
+    service.signal(Signal::KILL);
+    mended.plan_ends("web", "succeeded", SOON).await;
+    mended.is_told("component_down", "resolved", SOON).await;
+    let sql = mended.stack.sql();
+    let stored =
+        "SELECT (SELECT count() FROM fettle.alerts WHERE rule = 'component_down' AND `from` = 'firing' \
+                  AND `to` = 'resolved') * (SELECT count() FROM fettle.actions WHERE outcome = 'succeeded')";
+    until("alert and action are in the history", SOON, || async {
+        when(sql.number(stored).await.unwrap_or(0), |count| *count >= 1)
+    })
+    .await;
+
+    // The policy of that time finds the restart that was given then, and nothing else was done.
+    let replay = ["replay", "--from", "-10m", "--json", "--policies"];
+    let with = |more: &[&str]| json(&mended.stack, &[&replay[..], more].concat());
+    let page = with(&["built-in", "--assume-helps"]);
+    let rows = page["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["rule"] == "component_down").unwrap();
+    assert_eq!((&row["fate"], &row["action"]), (&"ordered".into(), &"restart".into()), "{page}");
+    assert_eq!((&row["host"], &row["component"]), (&HOST.into(), &"web".into()), "{page}");
+    assert_eq!((&row["entry"], &row["verdict"]), (&"component_down".into(), &"healed".into()), "{page}");
+    assert_eq!(
+        (&row["really"][0]["action"], &row["really"][0]["outcome"]),
+        (&"restart".into(), &"succeeded".into())
+    );
+    let totals = &page["totals"];
+    assert_eq!((&totals["by_action"]["restart"], &totals["same"]), (&1.into(), &1.into()), "{page}");
+    assert_eq!((&totals["only_really"], &totals["people_called"]), (&0.into(), &0.into()), "{page}");
+    assert_eq!(page["notes"], serde_json::json!([]), "{page}");
+    // By what really happened it was verified too, if the real mend was in time; at least that one order was given.
+    let page = with(&["built-in"]);
+    assert!(page["totals"]["orders"].as_u64().unwrap() >= 1 && page["totals"]["same"] == 1, "{page}");
+
+    // A policy that asks first does nothing, and says so of what was really done.
+    let file = mended.stack.path("asks.yaml");
+    let text = "entries:\n  down:\n    match: {rules: component_down}\n    strategies:\n      - {action: restart, approval: ask}\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let page = with(&[&file]);
+    assert_eq!((&page["totals"]["orders"], &page["totals"]["only_really"]), (&0.into(), &1.into()), "{page}");
+    assert_eq!(page["totals"]["refused"]["approval"], 1, "{page}");
+    let words = told(&run(&mended.stack, &["replay", "--from", "-10m", "--policies", &file]));
+    assert!(words.contains("needs a person's word") && words.contains("restart succeeded"), "{words}");
+    std::fs::write(&file, "entries:\n  down:\n    strategys: []\n").unwrap();
+    let wrong = run(&mended.stack, &["replay", "--from", "-10m", "--policies", &file]);
+    assert!(
+        !wrong.status.success() && told(&wrong).contains("3:5: `strategys` is unknown"),
+        "{}",
+        told(&wrong)
     );
 }

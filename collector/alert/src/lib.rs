@@ -4,8 +4,9 @@
 //!
 //! Rooms: [`rules`] (rules in YAML, what they find in a second of a host, their unit tests) and [`manage`]
 //! (states, groups, silences, inhibition, storms, routing, escalation, incidents). What passes between
-//! them is in [`handoff`].
+//! them is in [`handoff`]; [`yaml`] reads files into trees that know their places, for rules and for policies.
 
 pub mod handoff;
 pub mod manage;
 pub mod rules;
+pub mod yaml;

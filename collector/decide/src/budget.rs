@@ -22,7 +22,7 @@ pub struct Flight {
     pub group: String,
 }
 
-/// An order that was given.
+/// An order that was given, or an action that an agent began by its own rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// When, µs since 1970.
@@ -44,9 +44,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Notes an order.
+    /// Notes an order, or an agent's own action that is heard of later.
     pub fn give(&mut self, given: Given) {
-        self.given.push(given);
+        let at = self.given.partition_point(|one| one.at_us <= given.at_us);
+        self.given.insert(at, given);
         if self.given.len() > GIVEN_MAX {
             self.given.remove(0);
         }
@@ -69,6 +70,11 @@ impl Ledger {
 pub struct Groups(BTreeMap<String, (usize, Vec<Place>)>);
 
 impl Groups {
+    /// How many members the group has.
+    pub fn members(&self, group: &str) -> usize {
+        self.0.get(group).map_or(0, |(members, _)| *members)
+    }
+
     /// Groups by this label.
     pub fn of(world: &World, label: &str) -> Self {
         let mut groups: BTreeMap<String, (usize, Vec<Place>)> = BTreeMap::new();

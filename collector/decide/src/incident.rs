@@ -2,9 +2,9 @@
 //! stands.
 
 use fettle_alert::handoff::{fingerprint, Finding, Labels, Severity, Standing};
+use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::pattern::Pattern;
 use crate::world::Place;
 
 /// Name of the rule that predictions come under.
@@ -36,7 +36,7 @@ pub struct Incident {
     /// One line.
     pub summary: String,
     /// What the component's checks or actions last spoke of.
-    pub pattern: Option<Pattern>,
+    pub pattern: Option<ErrorKind>,
 }
 
 /// A model's word on a component.

@@ -5,6 +5,7 @@
 //! Read [`policy`] (what may be done), [`world`] and [`incident`] (what is so), [`planner`] (what is to be
 //! done, a [`plan::Plan`]), then [`operator`], which carries plans out by handing orders to whoever sends
 //! them and waiting for samples. [`budget`] bounds it, [`memory`] teaches it, [`audit`] tells of it.
+//! [`rehearsal`] drives all of it with a stored past, to see what another policy would have done.
 
 pub mod audit;
 pub mod budget;
@@ -14,4 +15,5 @@ pub mod operator;
 pub mod plan;
 pub mod planner;
 pub mod policy;
+pub mod rehearsal;
 pub mod world;

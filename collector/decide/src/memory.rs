@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::pattern::Pattern;
 use crate::policy::Policy;
 use crate::world::Place;
 
@@ -93,7 +93,7 @@ pub struct Memory {
     /// Until when a refusal is believed, by `action place`, µs since 1970.
     pub refusals: BTreeMap<String, i64>,
     /// What a component last spoke of and when, by place.
-    pub patterns: BTreeMap<String, (Pattern, i64)>,
+    pub patterns: BTreeMap<String, (ErrorKind, i64)>,
 }
 
 fn key(action: &str, place: &Place) -> String {
@@ -127,16 +127,17 @@ impl Memory {
     }
 
     /// What the component last spoke of, if not too long ago.
-    pub fn pattern(&self, place: &Place, now_us: i64) -> Option<Pattern> {
+    pub fn pattern(&self, place: &Place, now_us: i64) -> Option<ErrorKind> {
         let (pattern, at_us) = self.patterns.get(&place.to_string())?;
         (now_us - at_us <= PATTERN_US).then_some(*pattern)
     }
 
-    /// Notes what a component's check or action printed.
-    pub fn heard(&mut self, place: &Place, text: &str, now_us: i64) -> Option<Pattern> {
-        let pattern = Pattern::of(text)?;
-        bounded(&mut self.patterns, place.to_string(), (pattern, now_us));
-        Some(pattern)
+    /// Notes what kind of error a component's check or action spoke of; false if no policy has an answer to it.
+    pub fn heard(&mut self, place: &Place, kind: ErrorKind, now_us: i64) -> bool {
+        if kind.is_matched() {
+            bounded(&mut self.patterns, place.to_string(), (kind, now_us));
+        }
+        kind.is_matched()
     }
 
     /// Attempts of the strategy for the incident on the place, in the window, that did not help.

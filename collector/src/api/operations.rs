@@ -26,7 +26,7 @@ pub fn router(state: OperationsState) -> Router {
     Router::new()
         .route("/alerts", get(|s| read(s, Ask::Alerts)))
         .route("/alerts/{id}", get(|s, Path(id): Path<String>| read(s, Ask::Alert(id))))
-        .route("/alerts/{id}/acknowledge", post(acknowledge))
+        .route("/alerts/{id}/{verb}", post(alert))
         .route("/silences", get(|s| read(s, Ask::Silences)).post(silence))
         .route("/silences/{id}", delete(unsilence))
         .route("/incidents", get(|s| read(s, Ask::Incidents)))
@@ -84,13 +84,19 @@ async fn change_with<T>(
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-async fn acknowledge(
+async fn alert(
     State(state): State<OperationsState>,
-    Path(id): Path<String>,
+    Path((id, verb)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body<Word>,
 ) -> Response {
-    change_with(state, &headers, body, |word| Ask::Acknowledge(id, word)).await
+    let ask = match verb.as_str() {
+        "acknowledge" => Ask::Acknowledge,
+        "unacknowledge" => Ask::Unacknowledge,
+        "resolve" => Ask::Resolve,
+        _ => return refuse(StatusCode::NOT_FOUND, "an alert is acknowledged, unacknowledged or resolved"),
+    };
+    change_with(state, &headers, body, |word| ask(id, word)).await
 }
 
 async fn silence(
@@ -121,7 +127,11 @@ async fn change(
         "deny" => PlanVerb::Deny,
         "cancel" => PlanVerb::Cancel,
         "roll_back" => PlanVerb::RollBack,
-        _ => return refuse(StatusCode::NOT_FOUND, "a plan is approved, denied, cancelled or rolled back"),
+        "retry" => PlanVerb::Retry,
+        _ => {
+            let verbs = "a plan is approved, denied, cancelled, rolled back (roll_back) or retried (retry)";
+            return refuse(StatusCode::NOT_FOUND, verbs);
+        }
     };
     change_with(state, &headers, body, |word| Ask::Change(id, verb, word)).await
 }
@@ -141,4 +151,49 @@ async fn test_channel(
     body: Body<Word>,
 ) -> Response {
     change_with(state, &headers, body, |word| Ask::TestChannel(name, word)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn words_on_alerts_and_plans_reach_operations_by_those_who_show_the_token() {
+        let (operations, mut questions) = OperationsHandle::new();
+        let state = OperationsState { operations, token: Token::new("secret") };
+        let answering = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            while let Some(question) = questions.recv().await {
+                asked.push(question.ask);
+                question.answer.send(Ok(json!({ "done": "done" }))).unwrap();
+            }
+            asked
+        });
+        let word = Word { author: "ann".to_owned(), reason: "known".to_owned() };
+        let mut headers = HeaderMap::new();
+        let path = |verb: &str| Path(("7".to_owned(), verb.to_owned()));
+        let body = || Ok(Json(word.clone()));
+        let refused = alert(State(state.clone()), path("resolve"), headers.clone(), body()).await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        headers.insert(header::AUTHORIZATION, "Bearer secret".parse().unwrap());
+        for verb in ["acknowledge", "unacknowledge", "resolve"] {
+            let done = alert(State(state.clone()), path(verb), headers.clone(), body()).await;
+            assert_eq!(done.status(), StatusCode::OK, "{verb}");
+        }
+        let done = change(State(state.clone()), path("retry"), headers.clone(), body()).await;
+        assert_eq!(done.status(), StatusCode::OK);
+        let unknown = alert(State(state.clone()), path("forget"), headers.clone(), body()).await;
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+        drop(state);
+        let id = || "7".to_owned();
+        let asked = [
+            Ask::Acknowledge(id(), word.clone()),
+            Ask::Unacknowledge(id(), word.clone()),
+            Ask::Resolve(id(), word.clone()),
+            Ask::Change(id(), PlanVerb::Retry, word.clone()),
+        ];
+        assert_eq!(answering.await.unwrap(), asked);
+    }
 }

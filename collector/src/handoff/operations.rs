@@ -46,6 +46,8 @@ pub enum PlanVerb {
     Cancel,
     /// Undo what it did.
     RollBack,
+    /// Think again about what it was for.
+    Retry,
 }
 
 /// A question or a wish.
@@ -57,6 +59,10 @@ pub enum Ask {
     Alert(String),
     /// Somebody takes care of it.
     Acknowledge(String, Word),
+    /// Somebody gives it back.
+    Unacknowledge(String, Word),
+    /// Somebody calls it over.
+    Resolve(String, Word),
     /// All silences.
     Silences,
     /// A new silence.
@@ -69,7 +75,7 @@ pub enum Ask {
     Plans,
     /// One plan with its steps.
     Plan(String),
-    /// Approve, deny, cancel or roll back a plan.
+    /// Approve, deny, cancel, roll back or retry a plan.
     Change(String, PlanVerb, Word),
     /// What would be done now, and why other things would not.
     Explain,

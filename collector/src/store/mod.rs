@@ -7,6 +7,7 @@
 //! drops the blocks it has.
 
 mod assemble;
+mod audit_end;
 mod client;
 mod config;
 mod ddl;

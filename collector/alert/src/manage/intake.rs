@@ -330,6 +330,7 @@ impl Manager {
             rule: finding.rule.clone(),
             labels: finding.labels.clone(),
             severity: word(finding.severity).to_owned(),
+            value: finite(finding.value),
             from: "none".to_owned(),
             to: "none".to_owned(),
             reason: Reason::NoRoom.name().to_owned(),

@@ -249,6 +249,7 @@ fn row(
         rule: alert.rule.clone(),
         labels: alert.labels.clone(),
         severity: word(alert.severity).to_owned(),
+        value: alert.value,
         from: from.to_owned(),
         to: to.to_owned(),
         reason: reason.name().to_owned(),

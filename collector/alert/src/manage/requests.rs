@@ -54,6 +54,9 @@ pub enum Request {
         target: String,
         /// Who asks.
         author: String,
+        /// A word.
+        #[serde(default)]
+        note: String,
     },
     /// Ends alerts by hand; one comes back when its condition begins anew.
     Resolve {
@@ -132,14 +135,17 @@ impl Manager {
                 self.acknowledge(&ids, author, note, now_us);
                 Ok(ids.len().to_string())
             }
-            Request::Unack { target, author } => {
+            Request::Unack { target, author, note } => {
                 check_text("the author", author)?;
+                check_length("the note", note)?;
+                let more = if note.is_empty() { String::new() } else { format!(": {note}") };
+                let text = format!("given back by {author}{more}");
                 let ids = self.firing_of(target)?;
                 for id in &ids {
                     if let Some(alert) = self.state.alerts.get_mut(id) {
                         alert.acknowledged = None;
                     }
-                    self.note(*id, now_us, Reason::AcknowledgedBy, "", format!("given back by {author}"));
+                    self.note(*id, now_us, Reason::AcknowledgedBy, "", text.clone());
                 }
                 Ok(ids.len().to_string())
             }
@@ -203,6 +209,7 @@ impl Manager {
             rule: silence.matchers.0.get("rule").cloned().unwrap_or_default(),
             labels: Labels::from_iter(silence.matchers.0.clone()),
             severity: String::new(),
+            value: 0.0,
             from: String::new(),
             to: String::new(),
             reason: reason.name().to_owned(),

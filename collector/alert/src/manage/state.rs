@@ -287,7 +287,7 @@ pub struct Overflow {
 }
 
 /// A row for the history: a change of phase, or a decision (then `from` equals `to`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
     /// When, µs since 1970.
     pub at_us: i64,
@@ -299,6 +299,9 @@ pub struct Transition {
     pub labels: Labels,
     /// Severity's name; empty for what is about no alert.
     pub severity: String,
+    /// The value that decided last; 0 for what is about no alert.
+    #[serde(default)]
+    pub value: f64,
     /// Phase before.
     pub from: String,
     /// Phase after.

@@ -272,6 +272,7 @@ impl Manager {
             rule: storm.rule.clone(),
             labels: crate::handoff::Labels::new(),
             severity: word(storm.severity).to_owned(),
+            value: 0.0,
             from: String::new(),
             to: String::new(),
             reason: Reason::StormHeld.name().to_owned(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub(crate) use crate::yaml::Place;
+
 /// Something wrong at one place of a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
@@ -35,13 +37,6 @@ const MOST: usize = 100;
 pub(crate) struct Problems {
     file: String,
     found: Vec<Problem>,
-}
-
-/// A place in a file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) line: u32,
-    pub(crate) column: u32,
 }
 
 impl Problems {

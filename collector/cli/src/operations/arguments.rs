@@ -33,6 +33,8 @@ pub(crate) struct Collector {
     fettle alerts list\n  \
     fettle alerts why 3f0c2a9d11e07b42            why people were told, or were not\n  \
     fettle alerts ack 3f0c2a9d11e07b42 --reason 'on it'\n  \
+    fettle alerts unack 3f0c2a9d11e07b42          somebody else must look\n  \
+    fettle alerts resolve 3f0c2a9d11e07b42 --reason 'known, harmless'\n  \
     fettle alerts incidents\n  \
     fettle alerts test-channel oncall")]
 pub(crate) struct AlertsArguments {
@@ -53,13 +55,11 @@ pub(crate) enum AlertsCommand {
         id: String,
     },
     /// Take care of an alert: nobody else is told, escalation stops.
-    Ack {
-        /// The alert's id.
-        id: String,
-        /// Why, for the audit.
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
+    Ack(AlertWord),
+    /// Give an alert back that somebody took: reminders and escalation go on.
+    Unack(AlertWord),
+    /// Call an alert over; it comes back when its condition begins anew. Mending goes by the condition itself.
+    Resolve(AlertWord),
     /// Alerts that belong together, with the probable cause.
     Incidents,
     /// Send a test notification to a channel.
@@ -67,6 +67,16 @@ pub(crate) enum AlertsCommand {
         /// The channel's name.
         name: String,
     },
+}
+
+/// An alert and why.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AlertWord {
+    /// The id of an alert or an incident.
+    pub(crate) id: String,
+    /// Why, for the history.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
 }
 
 /// Flags of `fettle silences`.
@@ -116,8 +126,9 @@ pub(crate) enum SilencesCommand {
     fettle plans list\n  \
     fettle plans show 9c21ab\n  \
     fettle plans approve 9c21ab --reason 'release is known bad'\n  \
+    fettle plans retry 9c21ab --reason 'the disk was changed'\n  \
     fettle plans now                             what would be done now, and why nothing else\n\n\
-    Approving, denying, cancelling and rolling back are written into the audit with your name.")]
+    Approving, denying, cancelling, rolling back and retrying are written into the audit with your name.")]
 pub(crate) struct PlansArguments {
     #[command(subcommand)]
     pub(crate) command: PlansCommand,
@@ -155,6 +166,8 @@ pub(crate) enum PlansCommand {
     Cancel(PlanWord),
     /// Undo what it did.
     RollBack(PlanWord),
+    /// Think again about what the plan was for, as if nothing had been tried: after it gave up, was denied or cancelled.
+    Retry(PlanWord),
 }
 
 /// Flags of commands that only ask or give one word.

@@ -7,13 +7,14 @@ mod client;
 mod print;
 
 use std::future::Future;
+use std::net::SocketAddr;
 
 use reqwest::Method;
 use serde_json::{json, Value};
 
 use arguments::{
-    AlertsArguments, AlertsCommand, AuditArguments, AuditCommand, Collector, LookArguments, PlanWord,
-    PlansArguments, PlansCommand, SilencesArguments, SilencesCommand, WordArguments,
+    AlertWord, AlertsArguments, AlertsCommand, AuditArguments, AuditCommand, Collector, LookArguments,
+    PlanWord, PlansArguments, PlansCommand, SilencesArguments, SilencesCommand, WordArguments,
 };
 use client::Operations;
 pub(crate) use client::OperationsError;
@@ -27,6 +28,12 @@ fn run(work: impl Future<Output = Result<(), OperationsError>>) -> Result<(), Op
         .block_on(work)
 }
 
+/// Asks a collector for something, for other commands.
+pub(crate) async fn ask_collector(http: SocketAddr, what: &str) -> Result<Value, OperationsError> {
+    let collector = Collector { http, token_file: None, state_dir: None, author: None, json: false };
+    Operations::new(&collector)?.get(what).await
+}
+
 /// `fettle alerts`.
 pub(crate) fn alerts(arguments: &AlertsArguments) -> Result<(), OperationsError> {
     let collector = &arguments.collector;
@@ -37,11 +44,9 @@ pub(crate) fn alerts(arguments: &AlertsArguments) -> Result<(), OperationsError>
             AlertsCommand::Why { id } => {
                 show(collector, &operations.get(&format!("alerts/{}", safe(id)?)).await?, print::why);
             }
-            AlertsCommand::Ack { id, reason } => {
-                let path = format!("alerts/{}/acknowledge", safe(id)?);
-                let answer = operations.change(Method::POST, &path, json!({ "reason": reason })).await?;
-                show(collector, &answer, print::done);
-            }
+            AlertsCommand::Ack(word) => tell_alert(&operations, collector, word, "acknowledge").await?,
+            AlertsCommand::Unack(word) => tell_alert(&operations, collector, word, "unacknowledge").await?,
+            AlertsCommand::Resolve(word) => tell_alert(&operations, collector, word, "resolve").await?,
             AlertsCommand::Incidents => {
                 show(collector, &operations.get("incidents").await?, print::incidents);
             }
@@ -53,6 +58,19 @@ pub(crate) fn alerts(arguments: &AlertsArguments) -> Result<(), OperationsError>
         }
         Ok(())
     })
+}
+
+/// A person's word on an alert.
+async fn tell_alert(
+    operations: &Operations<'_>,
+    collector: &Collector,
+    AlertWord { id, reason }: &AlertWord,
+    verb: &str,
+) -> Result<(), OperationsError> {
+    let path = format!("alerts/{}/{verb}", safe(id)?);
+    let answer = operations.change(Method::POST, &path, json!({ "reason": reason })).await?;
+    show(collector, &answer, print::done);
+    Ok(())
 }
 
 /// `fettle silences`.
@@ -100,6 +118,7 @@ pub(crate) fn plans(arguments: &PlansArguments) -> Result<(), OperationsError> {
             PlansCommand::Deny(word) => (word, "deny"),
             PlansCommand::Cancel(word) => (word, "cancel"),
             PlansCommand::RollBack(word) => (word, "roll_back"),
+            PlansCommand::Retry(word) => (word, "retry"),
         };
         let PlanWord { id, reason } = word;
         let path = format!("plans/{}/{verb}", safe(id)?);

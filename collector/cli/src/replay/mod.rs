@@ -1,4 +1,5 @@
-//! `fettle replay`: the live detectors over stored history, faster than real time.
+//! `fettle replay`: the live detectors over stored history, faster than real time; with `--policies` the planner
+//! and the operator instead (`policies/`).
 //!
 //! What judges here is the collector's own code (`fettle_analysis::live`); what it is given are the same
 //! reductions, made by ClickHouse from the stored rows (`fettle_history`); the clock is the data's. Hosts are
@@ -7,6 +8,7 @@
 pub(crate) mod arguments;
 mod asker;
 mod detectors;
+mod policies;
 mod report;
 
 use std::io;
@@ -41,6 +43,9 @@ pub(crate) enum ReplayError {
     /// A text names no time.
     #[error(transparent)]
     Moment(#[from] MomentError),
+    /// A policy has no answer.
+    #[error(transparent)]
+    Policies(#[from] policies::PoliciesError),
     /// The end lies before the begin.
     #[error("--to is not after --from; give a span of time, such as --from -2h")]
     Backwards,
@@ -109,6 +114,9 @@ pub(crate) struct FoundIncident {
 
 /// Replays and tells.
 pub(crate) fn run(arguments: &ReplayArguments) -> Result<(), ReplayError> {
+    if let Some(path) = &arguments.policies {
+        return policies::run(arguments, path);
+    }
     let now = Timestamp::now();
     let seconds = |at: Timestamp| u32::try_from(at.as_second().max(0)).unwrap_or(u32::MAX);
     let from = seconds(moment::parse(&arguments.from, now)?);

@@ -4,6 +4,7 @@ mod arguments;
 mod files;
 mod trials;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table};
@@ -14,7 +15,13 @@ use crate::output;
 
 pub(crate) use arguments::RulesArguments;
 use arguments::{CheckArguments, ListRulesArguments, RulesCommand, ShowArguments};
-use files::{Named, RulesError};
+use files::Named;
+pub(crate) use files::RulesError;
+
+/// The default pack with the rules of these files and folders, for other commands.
+pub(crate) fn load(paths: &[PathBuf]) -> Result<RuleSet, RulesError> {
+    files::load(&files::read(paths)?)
+}
 
 /// Does what was asked.
 pub(crate) fn run(command: &RulesCommand) -> Result<ExitCode, RulesError> {

@@ -7,6 +7,7 @@ use fettle_shared::command::Action;
 use super::run::{inverse, End, Hold, Phase, Run, StepEnd};
 use super::{Effect, Numbered, Operator, Page, PageKind};
 use crate::audit::Entry;
+use crate::budget::Given;
 use crate::memory::{Attempt, Ended};
 use crate::plan::Why;
 use crate::planner::{self, Known};
@@ -34,6 +35,7 @@ impl Operator {
     /// Does what is due. `generation` is the least generation an order may have: what a new owner of the
     /// collector's lease knows to be above all that were given before.
     pub fn tick(&mut self, policy: &Policy, world: &World, generation: u64, now_us: i64) -> Vec<Numbered> {
+        self.count_local(policy, world);
         self.forget(policy, now_us);
         self.alerts_hold(now_us);
         self.expire(policy, now_us);
@@ -43,6 +45,14 @@ impl Operator {
         self.take_back(policy, world, generation, now_us);
         self.send_again(now_us);
         self.hand_over()
+    }
+
+    /// Agents' own actions use the budgets up like those that were ordered, at the time they were begun.
+    fn count_local(&mut self, policy: &Policy, world: &World) {
+        for (place, at_us) in std::mem::take(&mut self.state.uncounted) {
+            let group = world.group(&place, &policy.budgets.group_label);
+            self.state.ledger.give(Given { at_us, host: place.host, group });
+        }
     }
 
     fn live_ids(&self) -> Vec<String> {

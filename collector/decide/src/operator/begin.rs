@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use fettle_shared::command::{Action, Order};
+use serde::{Deserialize, Serialize};
 
-use super::run::{End, Phase, Run, StepEnd};
+use super::run::{End, Phase, Run, StepEnd, KEEPS_FAILING};
 use super::{Effect, Operator, Page, PageKind, OUTBOX_MAX};
 use crate::audit::Entry;
 use crate::budget::{self, Flight, Given, Groups};
@@ -19,12 +20,34 @@ use crate::world::World;
 /// How long taking back may be held up, µs.
 const TAKE_BACK_MAX_US: i64 = 5 * 60_000_000;
 
+/// What holds a step up, in a word beside the sentence: it stands in the detail of the audit's `held`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    /// A person, or the policy, froze everything.
+    Frozen,
+    /// The audit cannot be written.
+    Audit,
+    /// The agent asked to wait.
+    Agent,
+    /// Alerts storm.
+    Storm,
+    /// Quiet hours.
+    QuietHours,
+    /// Something it needs is down.
+    Dependency,
+    /// Nothing is heard of the host.
+    HostSilent,
+    /// A budget is used up, or too much of a group is under way.
+    Budget,
+}
+
 /// What becomes of a step whose turn it might be.
 enum Turn {
     /// It begins.
     Begin,
     /// It waits, for this.
-    Wait(String),
+    Wait(HeldBy, String),
     /// It needs a person's word.
     Ask,
     /// It is not done, because of this.
@@ -63,7 +86,7 @@ impl Operator {
                     flights.push(Flight { place: step.place.clone(), group: step.group.clone() });
                     self.order(&id, &step, step.action.clone(), false, policy, generation, now_us);
                 }
-                Turn::Wait(on) => self.hold_up(&id, on, policy, now_us),
+                Turn::Wait(by, on) => self.hold_up(&id, by, on, policy, now_us),
                 Turn::Ask => self.ask(&id, &step, policy, now_us),
                 Turn::Skip(note) => {
                     if let Some(run) = self.state.runs.get_mut(&id) {
@@ -87,26 +110,28 @@ impl Operator {
         now_us: i64,
     ) -> Turn {
         if let Some(freeze) = &self.state.freeze {
-            return Turn::Wait(format!("everything is frozen by {}", freeze.who));
+            return Turn::Wait(HeldBy::Frozen, format!("everything is frozen by {}", freeze.who));
         }
         if policy.frozen {
-            return Turn::Wait("the policy freezes everything".to_owned());
+            return Turn::Wait(HeldBy::Frozen, "the policy freezes everything".to_owned());
         }
         if self.state.outbox.len() >= OUTBOX_MAX {
-            return Turn::Wait("the audit cannot be written".to_owned());
+            return Turn::Wait(HeldBy::Audit, "the audit cannot be written".to_owned());
         }
         if matches!(&run.phase, Phase::Waiting { not_before_us, .. } if now_us < *not_before_us) {
-            return Turn::Wait("the agent asked to wait".to_owned());
+            return Turn::Wait(HeldBy::Agent, "the agent asked to wait".to_owned());
         }
         if run.approved_by.is_none() {
             if step.approval == Approval::Ask {
                 return Turn::Ask;
             }
             if self.state.storm_until_us > now_us {
-                return Turn::Wait("alerts storm, so only a person's word counts".to_owned());
+                let on = "alerts storm, so only a person's word counts";
+                return Turn::Wait(HeldBy::Storm, on.to_owned());
             }
             if policy.quiet.iter().any(|window| window.holds(now_us)) {
-                return Turn::Wait("these are quiet hours, so only a person's word counts".to_owned());
+                let on = "these are quiet hours, so only a person's word counts";
+                return Turn::Wait(HeldBy::QuietHours, on.to_owned());
             }
         }
         if let Some(forbidden) = self.prerequisites(run, step, world, now_us) {
@@ -114,16 +139,19 @@ impl Operator {
         }
         match world.hosts.get(&step.place.host) {
             Some(host) if now_us - host.seen_us <= HOST_SILENT_US => {}
-            _ => return Turn::Wait(format!("nothing is heard of {}", step.place.host)),
+            _ => {
+                let on = format!("nothing is heard of {}", step.place.host);
+                return Turn::Wait(HeldBy::HostSilent, on);
+            }
         }
         if matches!(step.action, Action::Restart | Action::Start) {
             if let Some(broken) = world.deepest_broken(&step.place) {
-                return Turn::Wait(format!("{broken}, which it needs, is down"));
+                return Turn::Wait(HeldBy::Dependency, format!("{broken}, which it needs, is down"));
             }
         }
         match budget::allows(policy, (world, groups), &self.state.ledger, flights, &step.place, now_us) {
             Ok(()) => Turn::Begin,
-            Err(why) => Turn::Wait(why),
+            Err(why) => Turn::Wait(HeldBy::Budget, why),
         }
     }
 
@@ -134,7 +162,7 @@ impl Operator {
             return Some(Turn::Skip("the agent refused it".to_owned()));
         }
         if run.tries == 0 && memory.open_until(action, &step.place, now_us).is_some() {
-            return Some(Turn::Skip("it keeps failing on this target".to_owned()));
+            return Some(Turn::Skip(KEEPS_FAILING.to_owned()));
         }
         let watched = self.state.incidents.get(&run.plan.incident)?;
         let incidents = BTreeMap::new();
@@ -149,14 +177,14 @@ impl Operator {
                     "it needs {condition}, and it is {}",
                     value.map_or("unknown".to_owned(), |value| value.to_string())
                 );
-                return Some(if waits { Turn::Wait(note) } else { Turn::Skip(note) });
+                return Some(if waits { Turn::Wait(HeldBy::Dependency, note) } else { Turn::Skip(note) });
             }
         }
         None
     }
 
     /// Notes what a plan waits for; people and the audit hear of it once a step.
-    fn hold_up(&mut self, id: &str, reason: String, policy: &Policy, now_us: i64) {
+    fn hold_up(&mut self, id: &str, by: HeldBy, reason: String, policy: &Policy, now_us: i64) {
         let Some(run) = self.state.runs.get_mut(id) else { return };
         if let Phase::Waiting { on, .. } = &mut run.phase {
             on.clone_from(&reason);
@@ -164,10 +192,11 @@ impl Operator {
         if std::mem::replace(&mut run.told_held, true) {
             return;
         }
+        let detail = serde_json::json!({ "by": by });
         let who = format!("policy:{}", policy.digest);
         self.audit(
             now_us,
-            Entry { kind: "held", who, what: reason, plan: id.to_owned(), ..Entry::default() },
+            Entry { kind: "held", who, what: reason, plan: id.to_owned(), detail, ..Entry::default() },
         );
         self.changed(id, now_us);
     }

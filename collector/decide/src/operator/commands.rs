@@ -166,6 +166,17 @@ impl Operator {
         Ok(())
     }
 
+    /// The same for the incident that a plan was for.
+    ///
+    /// # Errors
+    /// There is no such plan, it is not over, or its incident is forgotten.
+    pub fn retry_plan(&mut self, plan: &str, who: &str, now_us: i64) -> Result<(), CommandError> {
+        self.word(plan, who, "retried", |phase| matches!(phase, Phase::Ended { .. }))?;
+        let run = self.state.runs.get(plan).ok_or_else(|| CommandError::NoPlan(plan.to_owned()))?;
+        let incident = run.plan.incident.clone();
+        self.retry(&incident, who, now_us)
+    }
+
     fn word(
         &self,
         plan: &str,

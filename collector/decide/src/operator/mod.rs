@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fettle_alert::handoff::{Finding, Severity};
 use fettle_shared::command::Order;
+use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{AuditRecord, Entry, Head};
@@ -34,6 +35,7 @@ mod receipts;
 pub mod run;
 mod verify;
 
+pub use begin::HeldBy;
 pub use commands::CommandError;
 pub use explain::Explanation;
 use run::{Phase, Run};
@@ -166,6 +168,9 @@ pub struct State {
     pub number: u64,
     /// Words of agents' own actions that are in the audit already.
     pub heard_local: VecDeque<String>,
+    /// Agents' own actions that the budgets have not counted yet: where, and when they were begun, µs since 1970.
+    #[serde(default)]
+    pub uncounted: Vec<(Place, i64)>,
     /// Incidents that were not taken, because too many are watched.
     pub incidents_dropped: u64,
 }
@@ -189,6 +194,18 @@ impl Operator {
     /// One that goes on where the state was saved.
     pub fn restore(state: State) -> Self {
         Self { state, handed: 0, restored: true }
+    }
+
+    /// Goes on after the audit's records that are stored, when the state that should know them is lost, with the
+    /// freeze that was in force. Nothing happens when the state has records of its own.
+    pub fn go_on(&mut self, head: Head, freeze: Option<Freeze>, now_us: i64) {
+        if self.state.head.seq > 0 {
+            return;
+        }
+        let what = format!("the saved state was lost; the audit goes on after record {}", head.seq);
+        self.state.head = head;
+        self.state.freeze = freeze;
+        self.audit(now_us, Entry { kind: "resumed", who: "collector".to_owned(), what, ..Entry::default() });
     }
 
     /// All that must survive: to be saved after each tick that gave effects, before they are carried out.
@@ -222,10 +239,15 @@ impl Operator {
 
     /// What a health check or an action of this component printed; it may speak of a known kind of error.
     pub fn output(&mut self, place: &Place, text: &str, now_us: i64) {
-        if let Some(pattern) = self.state.memory.heard(place, text, now_us) {
+        self.complains(place, ErrorKind::of_text(text), now_us);
+    }
+
+    /// The same, where somebody has recognised it already.
+    pub fn complains(&mut self, place: &Place, kind: ErrorKind, now_us: i64) {
+        if self.state.memory.heard(place, kind, now_us) {
             for watched in self.state.incidents.values_mut() {
                 if watched.incident.place() == *place {
-                    watched.incident.pattern = Some(pattern);
+                    watched.incident.pattern = Some(kind);
                 }
             }
         }

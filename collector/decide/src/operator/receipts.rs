@@ -79,9 +79,16 @@ impl Operator {
 
     /// An agent has acted by its own rules: that is told, and counted where budgets count.
     fn local(&mut self, receipt: &Receipt, place: &Place, now_us: i64) {
-        let word = format!("{} {} {}", receipt.host, receipt.id, outcome(&receipt.outcome));
+        let name = format!("{} {} ", receipt.host, receipt.id);
+        let word = format!("{name}{}", outcome(&receipt.outcome));
         if self.state.heard_local.contains(&word) {
             return;
+        }
+        // Told in two words (accepted, done) it is one action all the same.
+        let begun = !matches!(receipt.outcome, Outcome::Refused { .. } | Outcome::WouldDo);
+        if begun && !self.state.heard_local.iter().any(|known| known.starts_with(&name)) {
+            let at_us = if receipt.begun_us > 0 { receipt.begun_us.min(now_us) } else { now_us };
+            self.state.uncounted.push((place.clone(), at_us));
         }
         self.state.heard_local.push_back(word);
         if self.state.heard_local.len() > LOCAL_MAX {

@@ -44,6 +44,9 @@ pub struct Run {
     pub changed_us: i64,
 }
 
+/// Note of a step that was not tried because its action's breaker on the target is open.
+pub const KEEPS_FAILING: &str = "it keeps failing on this target";
+
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepEnd {

@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 
 use fettle_alert::handoff::Severity;
 use fettle_shared::command::Action;
+use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 pub mod condition;
-pub mod pattern;
 pub mod quiet;
 mod reader;
 mod strategy;
 pub mod tree;
 
 use condition::{Condition, Subject, Verify};
-use pattern::Pattern;
 use quiet::Quiet;
 use tree::Fault;
 
@@ -76,7 +75,7 @@ pub struct Match {
     /// Least predicted probability of failure.
     pub failure_probability: Option<f64>,
     /// What the component's checks or actions printed.
-    pub pattern: Option<Pattern>,
+    pub pattern: Option<ErrorKind>,
     /// Conditions on the world.
     pub when: Vec<Condition>,
     /// For incidents only whose rule names the entry.

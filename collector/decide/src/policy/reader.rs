@@ -2,11 +2,11 @@
 //! its place.
 
 use fettle_alert::handoff::Severity;
+use fettle_shared::error_kind;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::condition::Condition;
-use super::pattern;
 use super::quiet::{minute, Quiet};
 use super::strategy;
 use super::tree::{self, Fields, Node, Reader};
@@ -27,15 +27,8 @@ const KEYS: [&str; 10] = [
     "refusal_believed",
 ];
 
-/// Longest text of a policy, bytes.
-const TEXT_MAX: usize = 1 << 20;
-
 pub(super) fn read(text: &str) -> Result<Policy, PolicyFaults> {
     let one = |fault| PolicyFaults(vec![fault]);
-    if text.len() > TEXT_MAX {
-        let what = format!("keep a policy below {TEXT_MAX} bytes");
-        return Err(one(tree::Fault { line: 1, column: 1, what }));
-    }
     let root = tree::read(text).map_err(one)?;
     let mut reader = Reader::default();
     let digest: String =
@@ -133,7 +126,7 @@ fn read_match(reader: &mut Reader, node: &Node) -> Match {
     matches.severity = fields.get("severity").and_then(|n| reader.choice(n, "`severity`", &severities));
     matches.failure_probability =
         fields.get("failure_probability").and_then(|n| reader.number(n, "`failure_probability`", 0.0, 1.0));
-    matches.pattern = fields.get("pattern").and_then(|n| reader.choice(n, "`pattern`", &pattern::NAMES));
+    matches.pattern = fields.get("pattern").and_then(|n| reader.choice(n, "`pattern`", &error_kind::MATCHED));
     matches.when = fields.get("when").map_or_else(Vec::new, |node| read_conditions(reader, node));
     matches
 }
@@ -153,7 +146,7 @@ pub(super) fn read_conditions(reader: &mut Reader, node: &Node) -> Vec<Condition
 
 /// `component`, `host`, or a component's name in `{component: NAME}`.
 pub(super) fn read_target(reader: &mut Reader, node: &Node) -> Target {
-    if let tree::Value::Text(text) = &node.value {
+    if let tree::Content::Text(text) = &node.content {
         match text.as_str() {
             "component" => return Target::Component,
             "host" => return Target::Host,

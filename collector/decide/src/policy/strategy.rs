@@ -5,7 +5,7 @@ use fettle_shared::command::Action;
 
 use super::condition::Verify;
 use super::reader::{read_conditions, read_target};
-use super::tree::{Fields, Node, Reader, Value};
+use super::tree::{Content, Fields, Node, Reader};
 use super::{Approval, Named, Risk, Rollback, Strategy, Template};
 
 const KEYS: [&str; 12] = [
@@ -104,7 +104,7 @@ fn usual_rollback(action: &Template) -> Rollback {
 }
 
 fn read_rollback(reader: &mut Reader, node: &Node) -> Rollback {
-    if let Value::Text(text) = &node.value {
+    if let Content::Text(text) = &node.content {
         match text.as_str() {
             "none" => return Rollback::None,
             "inverse" => return Rollback::Inverse,
@@ -122,7 +122,7 @@ fn read_rollback(reader: &mut Reader, node: &Node) -> Rollback {
 }
 
 fn read_action(reader: &mut Reader, node: &Node) -> Option<Template> {
-    if let Value::Text(text) = &node.value {
+    if let Content::Text(text) = &node.content {
         let exact = match text.as_str() {
             "restart" => Action::Restart,
             "start" => Action::Start,
@@ -182,7 +182,7 @@ fn read_named(reader: &mut Reader, value: &Node, kind: Named) -> Option<Template
 }
 
 fn read_fail_over(reader: &mut Reader, value: &Node) -> Option<Template> {
-    if !matches!(value.value, Value::Map(_)) {
+    if !matches!(value.content, Content::Map(_)) {
         return read_named(reader, value, Named::FailOver);
     }
     let fields = reader.map(value, "`fail_over`", &["entry", "to"])?;
@@ -244,7 +244,7 @@ mod tests {
                     - action: restart\n        risk: tiny\n        verify: component.up\n  b:\n    match: {}\n\
                     budgets: {host: {in_flight: -1}}\n";
         let faults = Policy::read(text).unwrap_err().0;
-        let found: Vec<(u64, &str)> =
+        let found: Vec<(u32, &str)> =
             faults.iter().map(|f| (f.line, f.what.split(';').next().unwrap())).collect();
         assert_eq!(faults.len(), 7, "{found:?}");
         assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [3, 5, 7, 8, 10, 10, 11]);

@@ -1,17 +1,17 @@
-//! A YAML text as a tree whose every value knows its line and column. Policies are read from this tree by
-//! hand, and not straight into structures, so that one reading finds all faults of a file and can say of
-//! each where it stands; a derived reader stops at the first.
+//! Reads values out of a YAML tree ([`fettle_alert::yaml`]) and keeps every fault it meets with the place where it
+//! stands: policies are read by hand, and not straight into structures, so that one reading finds all faults of
+//! a file; a derived reader stops at the first.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use fettle_alert::yaml::{self, Key, Place};
+pub use fettle_alert::yaml::{Content, Node};
 
 /// A fault of a text, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// Line, from 1; 0: nobody knows.
-    pub line: u64,
+    pub line: u32,
     /// Column, from 1.
-    pub column: u64,
+    pub column: u32,
     /// One sentence that says what to do.
     pub what: String,
 }
@@ -22,153 +22,19 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// A value and its place.
-#[derive(Debug, Clone)]
-pub struct Node {
-    /// Line, from 1.
-    pub line: u64,
-    /// Column, from 1.
-    pub column: u64,
-    /// The value.
-    pub value: Value,
-}
-
-/// What stands there.
-#[derive(Debug, Clone)]
-pub enum Value {
-    /// Nothing, `~` or `null`.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// Any number.
-    Number(f64),
-    /// Text.
-    Text(String),
-    /// A list.
-    List(Vec<Node>),
-    /// A map, its keys with their places.
-    Map(Vec<(Node, Node)>),
-}
-
-impl Node {
+impl Fault {
     /// A fault at this place.
-    pub fn fault(&self, what: impl Into<String>) -> Fault {
-        Fault { line: self.line, column: self.column, what: what.into() }
+    fn at(place: Place, what: impl Into<String>) -> Self {
+        Self { line: place.line, column: place.column, what: what.into() }
     }
 }
 
 /// Reads the text.
 ///
 /// # Errors
-/// It is no YAML, or a key stands twice in a map.
+/// It is no YAML, is too large or nested too deep, or a key stands twice in a map.
 pub fn read(text: &str) -> Result<Node, Fault> {
-    match serde_saphyr::from_str::<Spanned<Raw>>(text) {
-        Ok(root) => Ok(settle(root)),
-        Err(error) => {
-            let place = error.location();
-            Err(Fault {
-                line: place.map_or(0, |place| place.line()),
-                column: place.map_or(0, |place| place.column()),
-                what: one_line(&error.without_snippet().to_string()),
-            })
-        }
-    }
-}
-
-fn one_line(text: &str) -> String {
-    text.lines().next().unwrap_or("this is no YAML").trim().to_owned()
-}
-
-/// A value as the YAML reader hands it over.
-#[derive(Debug)]
-enum Raw {
-    Null,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
-}
-
-fn settle(raw: Spanned<Raw>) -> Node {
-    let place = raw.referenced;
-    let value = match raw.value {
-        Raw::Null => Value::Null,
-        Raw::Bool(value) => Value::Bool(value),
-        Raw::Number(value) => Value::Number(value),
-        Raw::Text(value) => Value::Text(value),
-        Raw::List(items) => Value::List(items.into_iter().map(settle).collect()),
-        Raw::Map(pairs) => Value::Map(
-            pairs
-                .into_iter()
-                .map(|(key, value)| {
-                    let (line, column) = (key.referenced.line(), key.referenced.column());
-                    (Node { line, column, value: Value::Text(key.value) }, settle(value))
-                })
-                .collect(),
-        ),
-    };
-    Node { line: place.line(), column: place.column(), value }
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("any YAML value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Number(value as f64))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Number(value as f64))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Number(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Raw::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(Raw::Map(pairs))
-    }
+    yaml::parse(text).map_err(|wrong| Fault::at(wrong.at, wrong.what))
 }
 
 /// Reads values out of nodes and keeps every fault it meets.
@@ -180,7 +46,7 @@ pub struct Reader {
 
 /// A map's values by key.
 #[derive(Debug, Clone, Copy)]
-pub struct Fields<'a>(&'a [(Node, Node)]);
+pub struct Fields<'a>(&'a [(Key, Node)]);
 
 impl<'a> Fields<'a> {
     /// The value of this key, if it stands there and is not null.
@@ -190,32 +56,29 @@ impl<'a> Fields<'a> {
 
     /// Keys and values, without those that are null.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a Node)> {
-        self.0.iter().filter_map(|(key, node)| match (&key.value, &node.value) {
-            (_, Value::Null) => None,
-            (Value::Text(name), _) => Some((name.as_str(), node)),
-            _ => None,
-        })
+        let there = self.0.iter().filter(|(_, node)| node.content != Content::Null);
+        there.map(|(key, node)| (key.name.as_str(), node))
     }
 }
 
 impl Reader {
     /// Keeps a fault of this node.
     pub fn fault(&mut self, node: &Node, what: impl Into<String>) {
-        self.faults.push(node.fault(what));
+        self.faults.push(Fault::at(node.at, what));
     }
 
     /// A map with these keys and no others; with no keys given, any may stand there.
     pub fn map<'a>(&mut self, node: &'a Node, what: &str, known: &[&str]) -> Option<Fields<'a>> {
-        let Value::Map(pairs) = &node.value else {
+        let Content::Map(pairs) = &node.content else {
             self.fault(node, format!("write {what} as a map of keys and values"));
             return None;
         };
         for (key, _) in pairs {
-            if let Value::Text(name) = &key.value {
-                if !known.is_empty() && !known.contains(&name.as_str()) {
-                    let list = known.join(", ");
-                    self.fault(key, format!("`{name}` is unknown in {what}; it may have: {list}"));
-                }
+            let name = key.name.as_str();
+            if !known.is_empty() && !known.contains(&name) {
+                let list = known.join(", ");
+                let what = format!("`{name}` is unknown in {what}; it may have: {list}");
+                self.faults.push(Fault::at(key.at, what));
             }
         }
         Some(Fields(pairs))
@@ -223,19 +86,19 @@ impl Reader {
 
     /// A list; a single value counts as a list of one.
     pub fn list<'a>(&mut self, node: &'a Node) -> Vec<&'a Node> {
-        match &node.value {
-            Value::List(items) => items.iter().collect(),
-            Value::Null => Vec::new(),
+        match &node.content {
+            Content::List(items) => items.iter().collect(),
+            Content::Null => Vec::new(),
             _ => vec![node],
         }
     }
 
     /// Text; a number or a truth value counts as its text.
     pub fn text(&mut self, node: &Node, what: &str) -> Option<String> {
-        match &node.value {
-            Value::Text(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(value) => Some(value.to_string()),
+        match &node.content {
+            Content::Text(text) => Some(text.clone()),
+            Content::Number(number) => Some(number.to_string()),
+            Content::Bool(value) => Some(value.to_string()),
             _ => {
                 self.fault(node, format!("write {what} as text"));
                 None
@@ -250,8 +113,8 @@ impl Reader {
 
     /// A number from `least` to `most`.
     pub fn number(&mut self, node: &Node, what: &str, least: f64, most: f64) -> Option<f64> {
-        match &node.value {
-            Value::Number(number) if (least..=most).contains(number) => Some(*number),
+        match &node.content {
+            Content::Number(number) if (least..=most).contains(number) => Some(*number),
             _ => {
                 self.fault(node, format!("write {what} as a number from {least} to {most}"));
                 None
@@ -271,7 +134,7 @@ impl Reader {
 
     /// A truth value.
     pub fn truth(&mut self, node: &Node, what: &str) -> Option<bool> {
-        if let Value::Bool(value) = node.value {
+        if let Content::Bool(value) = node.content {
             return Some(value);
         }
         self.fault(node, format!("write {what} as true or false"));
@@ -280,9 +143,9 @@ impl Reader {
 
     /// A time such as `15s`, `10m`, `1h` or `2d`, in µs; at most 366 days.
     pub fn duration_us(&mut self, node: &Node, what: &str) -> Option<i64> {
-        let text = match &node.value {
-            Value::Text(text) => text.as_str(),
-            Value::Number(number) if *number == 0.0 => "0s",
+        let text = match &node.content {
+            Content::Text(text) => text.as_str(),
+            Content::Number(number) if *number == 0.0 => "0s",
             _ => "",
         };
         let read = duration_us(text);
@@ -294,7 +157,7 @@ impl Reader {
 
     /// One of these names.
     pub fn choice<T: Copy>(&mut self, node: &Node, what: &str, names: &[(&str, T)]) -> Option<T> {
-        if let Value::Text(text) = &node.value {
+        if let Content::Text(text) = &node.content {
             if let Some((_, value)) = names.iter().find(|(name, _)| name == text) {
                 return Some(*value);
             }
@@ -324,17 +187,6 @@ pub fn duration_us(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_value_knows_its_place() {
-        let root = read("a:\n  - 1\n  - b: true\n").unwrap();
-        let Value::Map(pairs) = &root.value else { panic!("a map") };
-        let Value::List(items) = &pairs[0].1.value else { panic!("a list") };
-        assert_eq!((items[0].line, items[0].column), (2, 5));
-        let Value::Map(inner) = &items[1].value else { panic!("a map") };
-        assert_eq!((inner[0].0.line, inner[0].0.column), (3, 5));
-        assert_eq!((inner[0].1.line, inner[0].1.column), (3, 8));
-    }
 
     #[test]
     fn a_text_that_is_no_yaml_and_a_double_key_are_faults_with_a_place() {

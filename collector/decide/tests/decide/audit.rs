@@ -1,6 +1,9 @@
 //! Whatever is done to a chain of records is found: changed, removed, reordered, doubled, cut off, made anew.
 
 use fettle_decide::audit::{verify, AuditRecord, Entry, Head};
+use fettle_decide::operator::{Effect, Freeze, Operator};
+use fettle_decide::policy::Policy;
+use fettle_decide::world::World;
 use proptest::prelude::*;
 
 fn chain(count: usize) -> (Vec<AuditRecord>, Head) {
@@ -49,6 +52,27 @@ fn a_chain_made_anew_is_found_by_the_remembered_head() {
         (0..10).map(|at| other.append(at, Entry { kind: "intent", ..Entry::default() })).collect();
     assert!(verify(&forged, None).is_ok());
     assert_eq!(verify(&forged, Some(&head)).unwrap_err().seq, 10);
+}
+
+#[test]
+fn after_a_lost_state_the_chain_goes_on_and_a_freeze_stays() {
+    let (mut records, head) = chain(7);
+    let mut operator = Operator::new();
+    let freeze = Freeze { who: "ann".to_owned(), why: "disks".to_owned(), at_us: 1 };
+    operator.go_on(head.clone(), Some(freeze), 100);
+    // Said again, as when the lease is taken twice, it changes nothing.
+    operator.go_on(Head::default(), None, 101);
+    operator.thaw("ann", 102).unwrap();
+    let effects = operator.tick(&Policy::built_in(), &World::default(), 1, 103);
+    let kinds = effects.iter().filter_map(|one| match &one.effect {
+        Effect::Audit(record) => {
+            records.push(record.clone());
+            Some(record.kind.as_str())
+        }
+        _ => None,
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["resumed", "thawed"]);
+    assert_eq!(verify(&records, Some(&operator.state().head)).unwrap().records, 9);
 }
 
 proptest! {

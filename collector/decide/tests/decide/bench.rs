@@ -7,7 +7,7 @@ use fettle_alert::handoff::{Finding, Labels, Severity, Standing};
 use fettle_decide::operator::{Effect, Numbered, Operator, VerifyFacts};
 use fettle_decide::policy::Policy;
 use fettle_decide::world::{ComponentView, Place, World};
-use fettle_shared::command::{Order, Outcome, Receipt};
+use fettle_shared::command::{Action, Order, Outcome, Receipt};
 
 /// 2026-11-22 12:00 UTC, a Sunday.
 pub const START_US: i64 = 1_795_348_800_000_000;
@@ -146,6 +146,25 @@ impl Bench {
             output: output.to_owned(),
             before: before.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             because: order.plan,
+        };
+        self.operator.receipt(&receipt, &self.policy, self.now_us);
+    }
+
+    /// An agent has restarted a component by its own rules, so many seconds ago.
+    pub fn local(&mut self, at: &Place, id: &str, seconds_ago: i64) {
+        let begun_us = self.now_us - seconds_ago * 1_000_000;
+        let receipt = Receipt {
+            id: id.to_owned(),
+            host: at.host.clone(),
+            component: at.component.clone(),
+            action: Action::Restart,
+            local: true,
+            outcome: Outcome::Succeeded,
+            begun_us,
+            ended_us: begun_us,
+            output: String::new(),
+            before: BTreeMap::new(),
+            because: "local".to_owned(),
         };
         self.operator.receipt(&receipt, &self.policy, self.now_us);
     }

@@ -8,4 +8,5 @@ mod audit;
 mod bench;
 mod fleet;
 mod properties;
+mod rehearse;
 mod script;

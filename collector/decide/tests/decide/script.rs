@@ -13,7 +13,8 @@
 //! | `tick`, `after N` | one tick; N seconds with a sample of every component, and a tick, each |
 //! | `blind N` | N seconds with a tick and no samples |
 //! | `receipt PLAN OUTCOME [TEXT] [before K=V]` | the answer to the plan's latest order |
-//! | `approve`, `deny`, `cancel`, `back` PLAN | a person's word |
+//! | `local H/C ID SECONDS` | an agent's own restart, begun so many seconds ago |
+//! | `approve`, `deny`, `cancel`, `back`, `again` PLAN | a person's word |
 //! | `freeze`, `thaw`, `retry RULE H/C`, `explain`, `restart` | the like |
 
 use std::fmt::Write as _;
@@ -102,6 +103,7 @@ impl Script {
             "after" => self.pass(first, true),
             "blind" => self.pass(first, false),
             "receipt" => self.receipt(first, &words[2..]),
+            "local" => self.bench.local(&place(first), words[2], words[3].parse().unwrap()),
             "restart" => self.bench.restart(),
             "explain" => self.explain(),
             "confirm" => {
@@ -247,6 +249,7 @@ impl Script {
             "deny" => operator.deny(&plan, "ann", now_us),
             "cancel" => operator.cancel(&plan, "ann", now_us),
             "back" => operator.roll_back(&plan, "ann", now_us),
+            "again" => operator.retry_plan(&plan, "ann", now_us),
             "freeze" => operator.freeze("ann", "maintenance", now_us),
             "thaw" => operator.thaw("ann", now_us),
             "retry" => {

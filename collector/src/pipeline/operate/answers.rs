@@ -27,6 +27,14 @@ pub(super) fn answer(
             let Word { author, reason } = word;
             request(desk, &Request::Ack { target: id, author, note: reason }, now_us)
         }
+        Ask::Unacknowledge(id, word) => {
+            let Word { author, reason } = word;
+            request(desk, &Request::Unack { target: id, author, note: reason }, now_us)
+        }
+        Ask::Resolve(id, word) => {
+            let Word { author, reason } = word;
+            request(desk, &Request::Resolve { target: id, author, note: reason }, now_us)
+        }
         Ask::Silences => Ok(silences(desk)),
         Ask::Silence(order) => silence(desk, order, now_us),
         Ask::Unsilence(id, word) => request(desk, &Request::Unsilence { id, author: word.author }, now_us),
@@ -214,6 +222,7 @@ fn change(desk: &mut Desk, id: &str, verb: PlanVerb, said: &Word, now_us: i64) -
         PlanVerb::Deny => (operator.deny(id, who, now_us), "denied"),
         PlanVerb::Cancel => (operator.cancel(id, who, now_us), "cancelled"),
         PlanVerb::RollBack => (operator.roll_back(id, who, now_us), "being taken back"),
+        PlanVerb::Retry => (operator.retry_plan(id, who, now_us), "thought about again"),
     };
     result.map_err(|e| AskError::Refused(e.to_string()))?;
     desk.touch();
@@ -246,7 +255,8 @@ fn components(desk: &Desk) -> Value {
             rows.push(json!({
                 "host": host, "component": name, "kind": one.kind, "up": one.up, "critical": one.critical,
                 "replicas": one.replicas, "depends_on": one.depends_on, "offers": one.offers,
-                "seen": time(view.seen_us),
+                "host_offers": view.offers, "replica_bounds": one.replica_bounds,
+                "release_changed_us": one.release_changed_us, "seen": time(view.seen_us),
             }));
         }
     }

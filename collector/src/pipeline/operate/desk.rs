@@ -11,6 +11,7 @@ use fettle_decide::operator::{self, Effect, Operator, Page, PageKind, VerifyFact
 use fettle_decide::policy::Policy;
 use fettle_decide::world::{ComponentView, HostView, Place, World};
 use fettle_shared::command::{Order, Receipt};
+use fettle_shared::error_kind::ErrorKind;
 use fettle_shared::inventory::Inventory;
 use serde::{Deserialize, Serialize};
 
@@ -113,8 +114,8 @@ impl Desk {
     pub(super) fn report(&mut self, report: &HostReport, now_us: i64) {
         // What checks complain of first: what is done about an alert depends on it.
         for (name, seen) in report.components.iter().filter(|(_, seen)| !seen.up) {
-            if let Some(words) = complaint(seen.error_kind) {
-                self.operator.output(&Place::new(&report.host, name), words, now_us);
+            if let Some(kind) = ErrorKind::of_number(seen.error_kind) {
+                self.operator.complains(&Place::new(&report.host, name), kind, now_us);
             }
         }
         if !report.findings.is_empty() {
@@ -301,17 +302,6 @@ impl Desk {
         self.world.hosts.retain(|host, view| {
             now_us - view.seen_us < FORGET_US || (view.seen_us == 0 && inventories.contains_key(host))
         });
-    }
-}
-
-/// An error's kind in the words that errors of its kind use.
-fn complaint(kind: u8) -> Option<&'static str> {
-    match kind {
-        1 => Some("permission denied"),
-        2 => Some("no space left on device"),
-        3 => Some("connection refused"),
-        4 => Some("out of memory"),
-        _ => None,
     }
 }
 

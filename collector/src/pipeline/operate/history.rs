@@ -67,7 +67,7 @@ impl History {
         let host = change.labels.get("host").cloned().unwrap_or_default();
         let row = json!({
             "ts": time(change.at_us), "id": change.alert, "rule": change.rule, "host": host,
-            "labels": change.labels, "severity": change.severity, "from": change.from, "to": change.to,
+            "labels": change.labels, "severity": change.severity, "value": change.value, "from": change.from, "to": change.to,
             "reason": change.reason, "incident": change.incident, "text": change.text,
         });
         self.push("alerts", row);

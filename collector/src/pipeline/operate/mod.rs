@@ -81,6 +81,8 @@ enum OperateError {
     LeaseLost,
     #[error("the channels cannot be set up ({0})")]
     Channels(String),
+    #[error("there is no saved state, and where the audit ends cannot be read ({0})")]
+    AuditEnd(#[from] StoreError),
 }
 
 /// What comes back from things done beside the loop.
@@ -133,7 +135,11 @@ async fn own(operations: &mut Operations, mut stop: watch::Receiver<bool>) -> Re
         }
         Err(error) => return Err(error.into()),
     };
+    let lost = saved.is_none();
     let mut office = Office::open(operations, cell, saved, lease.view()).await?;
+    if lost {
+        office.go_on_from_history().await?;
+    }
     context.health.set("operations", true, "deciding");
     office.run(&mut operations.questions, &mut stop).await
 }
@@ -210,6 +216,23 @@ impl Office {
             writing: None,
             context,
         })
+    }
+
+    /// Without a saved state the audit goes on where the stored one ends, and a freeze stays in force: else the
+    /// chain would begin anew beside the old one. What else was known is found again, and told again.
+    async fn go_on_from_history(&mut self) -> Result<(), OperateError> {
+        if let Some((head, freeze)) = self.context.store.audit_end().await? {
+            tracing::warn!(
+                seq = head.seq,
+                hash = head.hash,
+                frozen = freeze.is_some(),
+                "the saved alerts and plans are lost: the audit goes on after its last stored record; alerts are \
+                 found and told again, silences and acknowledgements are gone"
+            );
+            self.desk.operator.go_on(head, freeze, now_us());
+            self.desk.touch();
+        }
+        Ok(())
     }
 
     async fn run(

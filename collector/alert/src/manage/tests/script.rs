@@ -155,7 +155,11 @@ impl Stage {
                 author: words[2].to_owned(),
                 note: words[3..].join(" "),
             },
-            "unack" => Request::Unack { target: words[1].to_owned(), author: words[2].to_owned() },
+            "unack" => Request::Unack {
+                target: words[1].to_owned(),
+                author: words[2].to_owned(),
+                note: String::new(),
+            },
             "resolve" => Request::Resolve {
                 target: words[1].to_owned(),
                 author: words[2].to_owned(),
