@@ -61,5 +61,5 @@ async fn mending_stops_at_its_bounds_and_calls_a_person_once() {
     bounds::the_rest_is_mended(&mended, &fleet).await;
     tokio::join!(bounds::what_does_not_help(&mended), bounds::what_does_not_last(&mended, &fleet));
     bounds::a_freeze(&mended, &fleet, &stranger).await;
-    bounds::the_audit_is_whole(&mended);
+    bounds::the_audit_is_whole(&mended).await;
 }

@@ -73,7 +73,8 @@ pub async fn kill_the_agent(mended: &mut Mended) {
     assert_eq!(cut_off.len(), 1, "{own:#?}");
     let order = cut_off[0]["receipt"]["id"].as_str().unwrap();
     let sql = mended.stack.sql();
-    let stored = format!("SELECT count() FROM fettle.actions WHERE id = '{order}' AND outcome = 'never_completed'");
+    let stored =
+        format!("SELECT count() FROM fettle.actions WHERE id = '{order}' AND outcome = 'never_completed'");
     let audited = format!(
         "SELECT uniqExact(kind) FROM fettle.audit WHERE order_id = '{order}' \
          AND (kind IN ('intent', 'verified') OR kind = 'outcome' AND what LIKE '%never completed%')"

@@ -23,7 +23,8 @@ const NEIGHBOUR: &str = "neighbour";
 
 /// A service that may be restarted, one that nothing may be done to, and three with commands.
 pub fn components(files: &Path, web: &Service) -> String {
-    let checked = format!("check = {{ file = \"{}\", oldest = \"26h\" }}\n", files.join("agent.toml").display());
+    let checked =
+        format!("check = {{ file = \"{}\", oldest = \"26h\" }}\n", files.join("agent.toml").display());
     let holding = |name: &str| {
         let pid = files.join(format!("{name}.pid"));
         let count = files.join("count");
@@ -95,7 +96,12 @@ fn uses_of(captured: &SignedOrder) -> Vec<Attempt> {
         ("its host changed", NEIGHBOUR, with(moved), Refusal::BadSignature),
         ("its component changed", HOST, with(other), Refusal::BadSignature),
         ("said to be another's", HOST, write(&own), Refusal::BadSignature),
-        ("signed anew by a stranger", HOST, write(&stranger.sign(&true_order).unwrap()), Refusal::UntrustedKey),
+        (
+            "signed anew by a stranger",
+            HOST,
+            write(&stranger.sign(&true_order).unwrap()),
+            Refusal::UntrustedKey,
+        ),
     ]
 }
 
@@ -158,7 +164,11 @@ fn unwanted(captured: &SignedOrder) -> Vec<Attempt> {
     ] {
         all.push((what, order(HOST, component, action), Refusal::NotAllowed));
     }
-    all.push(("a component that is not declared", order(HOST, "ssh", run("count")), Refusal::UnknownComponent));
+    all.push((
+        "a component that is not declared",
+        order(HOST, "ssh", run("count")),
+        Refusal::UnknownComponent,
+    ));
     all.push(("a component by its path", order(HOST, path, run("count")), Refusal::UnknownComponent));
     all.into_iter().map(|(what, order, reason)| (what, HOST, sealed(&order), reason)).collect()
 }
@@ -201,7 +211,8 @@ pub fn ledger(config: &Path) -> Vec<Value> {
 /// Each refusal is stored with its reason, at least as often as it was said.
 async fn is_on_record(mended: &Mended, refused: &BTreeMap<Refusal, usize>) {
     let sql = mended.stack.sql();
-    let query = "SELECT detail, toUInt64(count()) AS n FROM fettle.actions WHERE outcome = 'refused' GROUP BY detail";
+    let query =
+        "SELECT detail, toUInt64(count()) AS n FROM fettle.actions WHERE outcome = 'refused' GROUP BY detail";
     until("every refusal is on record", SOON, || async {
         let rows = sql.rows(query).await.map_err(|error| error.to_string())?;
         let counted = |reason: &Refusal| {

@@ -43,7 +43,7 @@ pub(super) async fn run(report: &mut Report, directory: &Path, faults: usize) ->
 async fn fault(world: &mut World, number: usize) -> anyhow::Result<Told> {
     let World { services, sink, mail, .. } = world;
     let service = &mut services[number % SERVICES];
-    let kills = (number / SERVICES) % 2 == 0;
+    let kills = (number / SERVICES).is_multiple_of(2);
     let (name, first, began_us) = (service.name.clone(), sink.len(), now_us());
     if kills {
         service.kill()?;
@@ -102,12 +102,7 @@ fn tell(report: &mut Report, all: &[Told]) {
                 &number(p99),
                 &number(most),
             ]);
-            report.aim(
-                &format!("fault to {sink} sink, {severity}, p99"),
-                "s",
-                p99,
-                Aim::AtMost(3.0),
-            );
+            report.aim(&format!("fault to {sink} sink, {severity}, p99"), "s", p99, Aim::AtMost(3.0));
             report.figure(&format!("fault to {sink} sink, {severity}, p50"), p50);
         }
     }
@@ -122,13 +117,7 @@ fn tell(report: &mut Report, all: &[Told]) {
             number(percentile(&all.iter().filter(fits).filter_map(value).collect::<Vec<_>>(), 0.5))
         };
         let severity = if critical { "critical" } else { "high" };
-        table.row(&[
-            kind,
-            severity,
-            &of(|one| one.data_s),
-            &of(|one| one.decided_s),
-            &of(|one| one.http_s),
-        ]);
+        table.row(&[kind, severity, &of(|one| one.data_s), &of(|one| one.decided_s), &of(|one| one.http_s)]);
     }
     report.table(table);
     report.note(

@@ -58,7 +58,12 @@ struct Killer {
 }
 
 /// Kills, and tells of it in the report.
-pub(super) async fn run(report: &mut Report, directory: &Path, kills: usize, seed: u64) -> anyhow::Result<()> {
+pub(super) async fn run(
+    report: &mut Report,
+    directory: &Path,
+    kills: usize,
+    seed: u64,
+) -> anyhow::Result<()> {
     let mut world = World::start(directory, SERVICES).await?;
     let mut random = StdRng::seed_from_u64(seed);
     let began = Instant::now();
@@ -111,7 +116,7 @@ impl Killer {
         world.path.collector =
             world.stack.starting_collector(&world.path.nats, &world.path.clickhouse, &world.configuration)?;
         self.left -= 1;
-        self.aimed = self.left % 3 == 0;
+        self.aimed = self.left.is_multiple_of(3);
         self.next = Instant::now() + Duration::from_millis(self.random.random_range(1_000..9_000));
         Ok(())
     }
@@ -140,7 +145,11 @@ fn round(
         }
         (Phase::Struck(since), Some(last)) => {
             let over = now - since > PATIENCE || told(world, "firing", faults[last].struck_us);
-            if over { Phase::Told(soon(random)) } else { phase }
+            if over {
+                Phase::Told(soon(random))
+            } else {
+                phase
+            }
         }
         (Phase::Told(until), Some(last)) if now >= until => {
             faults[last].restored_us = now_us();
@@ -149,7 +158,11 @@ fn round(
         }
         (Phase::Restored(since), Some(last)) => {
             let over = now - since > PATIENCE || told(world, "resolved", faults[last].restored_us);
-            if over { Phase::Well(soon(random)) } else { phase }
+            if over {
+                Phase::Well(soon(random))
+            } else {
+                phase
+            }
         }
         _ => phase,
     })
@@ -199,7 +212,13 @@ fn count(kind: &str, posted: &[Posted], faults: &[Fault]) -> (Count, usize) {
     (count, untrue)
 }
 
-fn tell(report: &mut Report, posted: &[Posted], faults: &[Fault], (kills, hit): (usize, usize), minutes: f64) {
+fn tell(
+    report: &mut Report,
+    posted: &[Posted],
+    faults: &[Fault],
+    (kills, hit): (usize, usize),
+    minutes: f64,
+) {
     let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
     for one in posted {
         *by_key.entry(&one.key).or_default() += 1;

@@ -191,7 +191,11 @@ impl MailSink {
     }
 
     /// When the first mail came after this moment whose subject says all of these words, µs since 1970.
-    pub(super) fn first(&mut self, after_us: i64, holds: impl Fn(&str) -> bool) -> anyhow::Result<Option<i64>> {
+    pub(super) fn first(
+        &mut self,
+        after_us: i64,
+        holds: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Option<i64>> {
         for entry in std::fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -235,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_folded_subject_is_read() {
-        let mail = "X-To: a\nSubject: [HIGH] root.0/component=c1,\n host=bench: down\nFrom: b\n\nSubject: no\n";
+        let mail =
+            "X-To: a\nSubject: [HIGH] root.0/component=c1,\n host=bench: down\nFrom: b\n\nSubject: no\n";
         assert_eq!(subject(mail), "Subject: [HIGH] root.0/component=c1, host=bench: down");
         assert_eq!(subject("From: b\n\n"), "");
     }
@@ -247,7 +252,8 @@ mod tests {
             let sink = HttpSink::open().await?;
             let post = |n: u8| {
                 let headers = [("Idempotency-Key", "k1")];
-                let body = format!("{{\"kind\":\"firing\",\"alerts\":[{{\"labels\":{{\"component\":\"c{n}\"}}}}]}}");
+                let body =
+                    format!("{{\"kind\":\"firing\",\"alerts\":[{{\"labels\":{{\"component\":\"c{n}\"}}}}]}}");
                 let address = sink.address;
                 tokio::spawn(async move { crate::http::post(address, "/", &headers, body.as_bytes()).await })
             };

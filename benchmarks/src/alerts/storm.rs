@@ -206,7 +206,8 @@ fn named(body: &Value) -> BTreeSet<Name> {
 }
 
 fn tell(report: &mut Report, seen: &Seen, memory: &[Usage; 4], told: usize, alerts: usize) {
-    let is_critical = |name: &&Name| RULES.iter().position(|rule| *rule == name.0).is_some_and(|at| at % 4 == 0);
+    let is_critical =
+        |name: &&Name| RULES.iter().position(|rule| *rule == name.0).is_some_and(|at| at % 4 == 0);
     let criticals: Vec<&Name> = seen.begun_us.keys().filter(is_critical).collect();
     let waits: Vec<f64> = criticals
         .iter()

@@ -33,7 +33,7 @@ impl Service {
     fn new(number: usize, files: &FilePath, logs: &FilePath) -> Self {
         let name = format!("service{number}");
         let pid_file = files.join(format!("{name}.pid"));
-        Self { name, critical: number % 2 == 0, pid_file, logs: logs.to_owned(), process: None }
+        Self { name, critical: number.is_multiple_of(2), pid_file, logs: logs.to_owned(), process: None }
     }
 
     /// Starts it.
@@ -135,7 +135,9 @@ impl World {
     }
 
     async fn is_well(&self) -> bool {
-        let Ok(text) = http::get(self.path.collector.address, "/api/v3/components").await else { return false };
+        let Ok(text) = http::get(self.path.collector.address, "/api/v3/components").await else {
+            return false;
+        };
         let rows: Value = serde_json::from_str(&text).unwrap_or_default();
         let up = rows.as_array().map_or(0, |rows| rows.iter().filter(|row| row["up"] == true).count());
         up == self.services.len()

@@ -56,7 +56,8 @@ pub fn body(notification: &Notification) -> String {
         lines.push(format!("{} were held back by storm protection:", notification.held_back));
     }
     let held = &notification.held_back_list;
-    let shown = if notification.kind == NotificationKind::Digest { held.len().min(HELD_MAX) } else { held.len() };
+    let shown =
+        if notification.kind == NotificationKind::Digest { held.len().min(HELD_MAX) } else { held.len() };
     lines.extend(held[..shown].iter().cloned());
     if held.len() > shown {
         lines.push(format!("… and {} more lines", held.len() - shown));
@@ -124,7 +125,10 @@ mod tests {
         AlertView {
             id: format!("{number:016x}"),
             rule: "component_down_critical".into(),
-            labels: BTreeMap::from([("host".into(), format!("h{number}")), ("component".into(), "app".into())]),
+            labels: BTreeMap::from([
+                ("host".into(), format!("h{number}")),
+                ("component".into(), "app".into()),
+            ]),
             severity: Severity::Critical,
             standing: Standing::Firing,
             value: 1.0,
