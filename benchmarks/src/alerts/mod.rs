@@ -22,7 +22,7 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Scale {
     /// Faults that are timed.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 48)]
     faults: usize,
     /// Alerts of the storm.
     #[arg(long, default_value_t = 10_000)]
