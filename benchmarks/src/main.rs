@@ -2,6 +2,7 @@
 //! subcommand prints a table and writes a dated result. `benchmarks/run NAME` builds and calls it.
 
 mod agent;
+mod alerts;
 mod child;
 mod compare;
 mod delay;
@@ -83,6 +84,13 @@ enum Command {
         /// How many faults.
         #[arg(long, default_value_t = 22)]
         faults: usize,
+    },
+    /// Fault to notification, a storm of alerts, and one notification each whoever is killed.
+    Alerts {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        scale: alerts::Scale,
     },
     /// Everything killed with -9, again and again.
     Crash {
@@ -176,6 +184,7 @@ async fn measure(command: Command) -> anyhow::Result<()> {
         Command::Soak { replay, agents } => soak::soak(&replay.settings, &replay.recording(), agents).await,
         Command::Lag(settings) => lag::lag(&settings).await,
         Command::Delay { settings, faults } => delay::delay(&settings, faults).await,
+        Command::Alerts { settings, scale } => alerts::alerts(&settings, &scale).await,
         Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,
         Command::Away(settings) => suites::away(&settings).await,
         Command::Failure(settings) => failure::failure(&settings).await,

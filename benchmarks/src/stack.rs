@@ -116,11 +116,24 @@ impl Stack {
         clickhouse: &Part,
         configuration: &str,
     ) -> anyhow::Result<Part> {
+        let mut part = self.starting_collector(nats, clickhouse, configuration)?;
+        let address = part.address;
+        part.child.ready(READY, async || http::get(address, "/api/v3/health").await.is_ok()).await?;
+        Ok(part)
+    }
+
+    /// The same, not waited for.
+    pub(crate) fn starting_collector(
+        &self,
+        nats: &Part,
+        clickhouse: &Part,
+        configuration: &str,
+    ) -> anyhow::Result<Part> {
         let program = own("fettle-collector")?;
         let address = free_address()?;
         let file = self.at("collector.toml");
         std::fs::write(&file, configuration)?;
-        let mut child = Start {
+        let child = Start {
             name: "collector",
             program: &program,
             arguments: words([
@@ -144,7 +157,6 @@ impl Stack {
             environment: Vec::new(),
         }
         .spawn()?;
-        child.ready(READY, async || http::get(address, "/api/v3/health").await.is_ok()).await?;
         Ok(Part { child, address })
     }
 

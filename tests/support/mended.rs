@@ -26,6 +26,29 @@ pub struct Mended {
     head: String,
 }
 
+/// What a mended host is given beside its components; by default everything as shipped but for limits that do
+/// not slow a test down.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Rules on top of the default pack.
+    pub rules: &'a str,
+    /// Policies in place of those that are built in.
+    pub policies: &'a str,
+    /// Lines of `alerts.yaml` beside its routes and channels.
+    pub alerts: &'a str,
+    /// Public keys that the host trusts beside the collector's.
+    pub keys: &'a [String],
+    /// The `[limits]` of the host's file.
+    pub limits: &'a str,
+}
+
+impl Default for Given<'_> {
+    fn default() -> Self {
+        let limits = "per_hour = 1000\ncooldown = \"1s\"\nlocal_per_hour = 100\n";
+        Self { rules: "", policies: "", alerts: "", keys: &[], limits }
+    }
+}
+
 /// Name of the agent.
 pub const HOST: &str = "mended";
 
@@ -38,14 +61,19 @@ impl Mended {
 
     /// The same with rules of its own on top of the default pack.
     pub async fn start_with(rules: &str, policies: &str, components: impl FnOnce(&Path) -> String) -> Self {
+        Self::start_given(Given { rules, policies, ..Given::default() }, components).await
+    }
+
+    /// The same with everything that can be given.
+    pub async fn start_given(given: Given<'_>, components: impl FnOnce(&Path) -> String) -> Self {
         let sink = Sink::start().await;
         let mut stack = Stack::new("");
         let files = stack.path("files");
         std::fs::create_dir_all(&files).expect("the directory is writable");
         let path = |name: &str| files.join(name).display().to_string();
         let mut operations = String::from("[operations]\n");
-        for (key, text) in [("rules", rules), ("policies", policies), ("alerting", alerting(&sink).as_str())]
-        {
+        let alerts = alerting(&sink) + given.alerts;
+        for (key, text) in [("rules", given.rules), ("policies", given.policies), ("alerting", &alerts)] {
             if !text.is_empty() {
                 std::fs::write(path(key) + ".yaml", text).expect("the directory is writable");
                 operations += &format!("{key} = \"{}.yaml\"\n", path(key));
@@ -57,9 +85,8 @@ impl Mended {
             when(ask(&stack, "operations").await.unwrap_or_default()["public_key"].clone(), Value::is_string)
         })
         .await;
-        let head = format!(
-            "trusted_keys = [{key}]\n[limits]\nper_hour = 1000\ncooldown = \"1s\"\nlocal_per_hour = 100\n"
-        );
+        let keys: String = given.keys.iter().map(|key| format!(", \"{key}\"")).collect();
+        let head = format!("trusted_keys = [{key}{keys}]\n[limits]\n{}", given.limits);
         let own = files.join("components.toml");
         std::fs::write(&own, format!("{head}{}", components(&files))).expect("the directory is writable");
         let config = files.join("agent.toml");
@@ -75,6 +102,16 @@ impl Mended {
     /// Writes the host's file anew.
     pub fn redeclare(&self, components: &str) {
         std::fs::write(&self.components, format!("{}{components}", self.head)).expect("it is writable");
+    }
+
+    /// Puts other policies in the place of those it was given, and waits until they are in force.
+    pub async fn set_policies(&self, policies: &str) {
+        let before = self.ask("operations").await["policies"].clone();
+        std::fs::write(self.stack.path("files/policies.yaml"), policies).expect("the directory is writable");
+        until("the policies are in force", START, || async {
+            when(self.ask("operations").await["policies"].clone(), |now| now.is_string() && *now != before)
+        })
+        .await;
     }
 
     /// Asks the collector.

@@ -3,9 +3,11 @@
 use fettle_alert::handoff::{AlertView, Notification, NotificationKind, Severity, Standing};
 use fettle_alert::manage::word;
 
-/// Alerts told one by one.
+/// Alerts told one by one; the others are named.
 const ALERTS_MAX: usize = 20;
-/// Lines of what was held back.
+/// Names in a line.
+const NAMES_PER_LINE: usize = 10;
+/// Lines of what was held back. Those that name what fires are all told: nobody may miss a critical one.
 const HELD_MAX: usize = 30;
 
 /// One line, without line breaks.
@@ -43,16 +45,22 @@ pub fn body(notification: &Notification) -> String {
             lines.push(format!("    runbook: {runbook}"));
         }
     }
-    let told = notification.alerts.len().min(ALERTS_MAX);
-    if notification.alerts_total > told {
-        lines.push(format!("… and {} more", notification.alerts_total - told));
+    let others = notification.alerts.get(ALERTS_MAX..).unwrap_or_default();
+    for part in others.chunks(NAMES_PER_LINE) {
+        lines.push(format!("also {}", part.iter().map(name).collect::<Vec<_>>().join(", ")));
+    }
+    if notification.alerts_total > notification.alerts.len() {
+        lines.push(format!("… and {} more", notification.alerts_total - notification.alerts.len()));
     }
     if notification.held_back > 0 {
         lines.push(format!("{} were held back by storm protection:", notification.held_back));
     }
-    lines.extend(notification.held_back_list.iter().take(HELD_MAX).cloned());
-    if notification.held_back_list.len() > HELD_MAX {
-        lines.push(format!("… and {} more lines", notification.held_back_list.len() - HELD_MAX));
+    let held = &notification.held_back_list;
+    let shown =
+        if notification.kind == NotificationKind::Digest { held.len().min(HELD_MAX) } else { held.len() };
+    lines.extend(held[..shown].iter().cloned());
+    if held.len() > shown {
+        lines.push(format!("… and {} more lines", held.len() - shown));
     }
     if let Some(incident) = &notification.incident {
         lines.push(format!("Incident {incident}"));
@@ -68,6 +76,13 @@ fn line(alert: &AlertView) -> String {
     };
     let labels: Vec<String> = alert.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     one_line(&format!("[{state}] {}: {} ({}) id {}", alert.rule, alert.summary, labels.join(" "), alert.id))
+}
+
+/// An alert's rule and place.
+fn name(alert: &AlertView) -> String {
+    let label = |name: &str| alert.labels.get(name).map(String::as_str);
+    let place: Vec<&str> = ["host", "component"].into_iter().filter_map(label).collect();
+    one_line(&format!("{} {}", alert.rule, place.join("/")))
 }
 
 /// The same with every run of white space as one blank: a header's value must not hold a line break.
@@ -98,4 +113,62 @@ pub fn colour(notification: &Notification) -> &'static str {
 /// A time in µs since 1970 as RFC 3339.
 pub fn rfc3339(us: i64) -> String {
     jiff::Timestamp::from_microsecond(us).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn view(number: usize) -> AlertView {
+        AlertView {
+            id: format!("{number:016x}"),
+            rule: "component_down_critical".into(),
+            labels: BTreeMap::from([
+                ("host".into(), format!("h{number}")),
+                ("component".into(), "app".into()),
+            ]),
+            severity: Severity::Critical,
+            standing: Standing::Firing,
+            value: 1.0,
+            since_us: 0,
+            resolved_us: None,
+            summary: "it is down".into(),
+            description: String::new(),
+            runbook: None,
+        }
+    }
+
+    #[test]
+    fn every_alert_of_a_storm_is_named_and_a_digest_is_cut() {
+        let line = |from: usize| {
+            let names: Vec<String> = (from..from + 20).map(|number| format!("h{number}/app")).collect();
+            format!("component_down_critical (critical): {}", names.join(", "))
+        };
+        let storm = Notification {
+            id: "0123456789abcdef".into(),
+            group: "storm:root".into(),
+            labels: BTreeMap::new(),
+            kind: NotificationKind::Firing,
+            channel: "mail".into(),
+            severity: Severity::Critical,
+            alerts: (0..50).map(view).collect(),
+            alerts_total: 2_050,
+            held_back: 0,
+            held_back_list: (0..100).map(|at| line(50 + 20 * at)).collect(),
+            incident: None,
+            cause: None,
+            at_us: 0,
+            reason: "storm_critical".into(),
+        };
+        let text = body(&storm);
+        let is_end = |c: char| !c.is_ascii_alphanumeric();
+        let words: std::collections::BTreeSet<&str> = text.split(is_end).collect();
+        let missing: Vec<usize> = (0..2_050).filter(|n| !words.contains(format!("h{n}").as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?} are not named");
+        assert!(text.contains("… and 2000 more"), "{text}");
+        let digest = Notification { kind: NotificationKind::Digest, held_back: 2_050, ..storm };
+        assert!(body(&digest).contains("… and 70 more lines"));
+    }
 }

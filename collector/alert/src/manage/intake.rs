@@ -13,6 +13,9 @@ use super::{push_row, row, Manager};
 const SUMMARY_MAX: usize = 300;
 /// See [`SUMMARY_MAX`].
 const DESCRIPTION_MAX: usize = 1_000;
+/// A word that is older than the last one by no more than this comes late; one that is older still tells of a
+/// clock that was set back, µs.
+const LATE_MAX_US: i64 = super::config::MINUTE;
 /// Rules that the count of what had no room names.
 const OVERFLOW_RULES_MAX: usize = 100;
 
@@ -55,6 +58,12 @@ impl Manager {
     fn hear_again(&mut self, id: u64, finding: &Finding, now_us: i64) {
         let Some(alert) = self.state.alerts.get_mut(&id) else { return };
         alert.said_us = now_us;
+        let late_us = alert.word_us.saturating_sub(finding.at_us);
+        if finding.standing != Standing::Resolved && (1..=LATE_MAX_US).contains(&late_us) {
+            // Rules that go on from what they saved say first what was so then, and it may be over since.
+            return;
+        }
+        alert.word_us = finding.at_us;
         alert.value = finite(finding.value);
         if let Some(since) = alert.closed_since_us {
             if finding.standing != Standing::Resolved && finding.since_us <= since {
@@ -397,6 +406,7 @@ fn alert_of(finding: &Finding, now_us: i64) -> Alert {
         runbook: finding.runbook.clone(),
         action: finding.action.clone(),
         said_us: now_us,
+        word_us: finding.at_us,
         began_us: now_us,
         resolved_us: None,
         cooled_us: None,

@@ -103,6 +103,9 @@ pub struct Alert {
     pub action: Option<String>,
     /// When it was last said, by the manager's clock, µs.
     pub said_us: i64,
+    /// Time of the newest data it was said on, µs.
+    #[serde(default)]
+    pub word_us: i64,
     /// When it began to fire, by the manager's clock, µs.
     pub began_us: i64,
     /// When it was resolved, µs.

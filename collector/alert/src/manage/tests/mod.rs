@@ -1,6 +1,7 @@
-//! Tests of the manager: scripts with what they must say, properties, storms, the settings file.
+//! Tests of the manager: words that come late, scripts with what they must say, properties, storms, the settings file.
 
 mod config;
+mod late;
 mod properties;
 mod script;
 mod storm;
