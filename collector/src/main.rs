@@ -102,6 +102,9 @@ fn command(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run(&args),
         Command::Check(args) => {
             let settings = args.raw()?.settle()?;
+            if let Some(files) = &settings.operations {
+                fettle_collector::pipeline::operate::check(files).map_err(anyhow::Error::msg)?;
+            }
             eprintln!(
                 "the configuration is good: NATS {}, ClickHouse {}",
                 settings.nats.url, settings.store.url

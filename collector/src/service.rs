@@ -115,6 +115,7 @@ pub async fn run(
         outlook: settings.outlook,
         outlooks: Arc::new(tokio::sync::watch::Sender::default()),
         recent,
+        not_taken: operate::NotTaken::default(),
     };
     let directory = settings.state_dir;
     let key = directory.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;

@@ -40,3 +40,59 @@ pub struct Inventory {
     /// Components by name.
     pub components: BTreeMap<String, Declared>,
 }
+
+/// Most components of a host.
+pub const MOST_COMPONENTS: usize = 512;
+/// Longest name of a component, an action or an entry, in bytes.
+const NAME_BYTES: usize = 64;
+/// Longest complaint, in bytes; agents cut theirs shorter.
+const COMPLAINT_BYTES: usize = 2_000;
+/// Most components that one may need, and most entries of an action.
+const MOST_NAMED: usize = 512;
+
+impl Inventory {
+    /// Whether it is within what an agent would tell: what comes over the network is kept in the state of operations.
+    ///
+    /// # Errors
+    /// What is too much or too long.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let name = |text: &String| text.len() <= NAME_BYTES && !text.chars().any(char::is_control);
+        let rule = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
+        let offers = |offers: &Offers| {
+            offers.len() <= NAME_BYTES
+                && offers.iter().all(|(action, entries)| {
+                    name(action) && entries.len() <= MOST_NAMED && entries.iter().all(name)
+                })
+        };
+        rule(name(&self.host), "its host's name is too long")?;
+        rule(self.components.len() <= MOST_COMPONENTS, "it has more than 512 components")?;
+        rule(offers(&self.offers), "what it offers is too much or too long")?;
+        for (component, declared) in &self.components {
+            rule(name(component) && name(&declared.kind), "a component's name is too long")?;
+            rule(declared.depends_on.len() <= MOST_NAMED, "a component needs too many")?;
+            rule(declared.depends_on.iter().all(name), "a needed component's name is too long")?;
+            rule(declared.complaint.len() <= COMPLAINT_BYTES, "a complaint is too long")?;
+            rule(offers(&declared.offers), "what a component offers is too much or too long")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_agent_would_tell_is_refused() {
+        let with = |count: usize, name: &str, complaint: usize| {
+            let declared = Declared { complaint: "x".repeat(complaint), ..Declared::default() };
+            let components = (0..count).map(|at| (format!("{name}{at}"), declared.clone())).collect();
+            Inventory { host: "h".into(), components, ..Inventory::default() }
+        };
+        assert_eq!(with(512, "web-", 500).check(), Ok(()));
+        assert!(with(513, "web-", 0).check().is_err());
+        assert!(with(1, &"n".repeat(64), 0).check().is_err());
+        assert!(with(1, "a\n", 0).check().is_err());
+        assert!(with(1, "a", 2_001).check().is_err());
+    }
+}

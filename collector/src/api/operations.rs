@@ -3,6 +3,7 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -72,8 +73,11 @@ async fn change_with<T>(
     ask: impl FnOnce(T) -> Ask,
 ) -> Response {
     if !state.token.is_shown(headers) {
-        let error =
-            "send Authorization: Bearer TOKEN; the token is in api.token in the collector's state directory";
+        let error = if headers.contains_key(AUTHORIZATION) {
+            "that is not this collector's token; it is in api.token in the collector's state directory"
+        } else {
+            "send Authorization: Bearer TOKEN; the token is in api.token in the collector's state directory"
+        };
         return refuse(StatusCode::UNAUTHORIZED, error);
     }
     match body {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
-use fettle_shared::command::{Order, Receipt};
+use fettle_shared::command::{Order, Outcome, Receipt};
 use fettle_shared::subjects::{is_agent_name, orders_subject, RECEIPTS_FILTER};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -18,6 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const WAITING: usize = 256;
 /// Longest receipt taken.
 const MOST_BYTES: usize = 64 << 10;
+/// Longest output and other words of a receipt, in bytes; agents cut theirs to the same.
+const OUTPUT_BYTES: usize = 8 << 10;
+const WORDS_BYTES: usize = 1 << 10;
+/// Longest id or name, in bytes.
+const NAME_BYTES: usize = 128;
+/// Most things found before an action.
+const MOST_BEFORE: usize = 16;
 /// Pause before the subscription is made again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -115,10 +122,69 @@ fn read(message: Message) -> Option<HandedIn> {
     if message.payload.len() > MOST_BYTES || !is_agent_name(agent) {
         return None;
     }
-    let receipt: Receipt = serde_json::from_slice(&message.payload).ok()?;
+    let mut receipt: Receipt = serde_json::from_slice(&message.payload).ok()?;
     if receipt.host != agent {
         tracing::warn!(agent, host = receipt.host, "a receipt came on another agent's subject; refused");
         return None;
     }
+    if receipt.id.len() > NAME_BYTES || receipt.component.len() > NAME_BYTES {
+        tracing::warn!(agent, "a receipt whose names are too long; refused");
+        return None;
+    }
+    cut(&mut receipt);
     Some(HandedIn { receipt, reply: message.reply })
+}
+
+/// Cuts words to what agents send: they are kept in the state and in the audit.
+fn cut(receipt: &mut Receipt) {
+    cut_to(&mut receipt.output, OUTPUT_BYTES);
+    cut_to(&mut receipt.because, WORDS_BYTES);
+    if let Outcome::Failed { error } = &mut receipt.outcome {
+        cut_to(error, WORDS_BYTES);
+    }
+    while receipt.before.len() > MOST_BEFORE {
+        receipt.before.pop_last();
+    }
+    for value in receipt.before.values_mut() {
+        cut_to(value, WORDS_BYTES);
+    }
+    receipt.before.retain(|key, _| key.len() <= NAME_BYTES);
+}
+
+fn cut_to(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fettle_shared::command::Action;
+
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_cut_to_what_agents_send() {
+        let mut receipt = Receipt {
+            id: "a".into(),
+            host: "h".into(),
+            component: "c".into(),
+            action: Action::Restart,
+            local: true,
+            outcome: Outcome::Failed { error: "ß".repeat(5_000) },
+            begun_us: 1,
+            ended_us: 2,
+            output: "x".repeat(1 << 20),
+            before: (0..100).map(|at| (format!("{at:03}"), "y".repeat(5_000))).collect::<BTreeMap<_, _>>(),
+            because: "z".repeat(5_000),
+        };
+        cut(&mut receipt);
+        assert_eq!((receipt.output.len(), receipt.because.len()), (OUTPUT_BYTES, WORDS_BYTES));
+        assert!(matches!(&receipt.outcome, Outcome::Failed { error } if error.len() == WORDS_BYTES));
+        assert_eq!(receipt.before.len(), MOST_BEFORE);
+        assert!(receipt.before.values().all(|value| value.len() == WORDS_BYTES));
+    }
 }

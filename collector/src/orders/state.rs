@@ -4,6 +4,8 @@
 //! A value of more than [`INLINE_BYTES`] is put down in pieces first, under keys nobody used before; the head
 //! that names them is what is compared and set.
 
+use std::io::Read as _;
+
 use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,6 +18,8 @@ const BUCKET: &str = "fettle_operations";
 const INLINE_BYTES: usize = 512 << 10;
 /// Most pieces a head may name.
 const MOST_PIECES: usize = 256;
+/// Largest state, unpacked: what claims to be larger was not written by a collector.
+const STATE_MAX: u64 = 256 << 20;
 const INLINE: u8 = 1;
 const PIECES: u8 = 2;
 
@@ -56,10 +60,17 @@ impl StateCell {
             self.revision = 0;
             return Ok(None);
         };
-        let bytes = self.whole(&store, &entry.value).await?;
-        let packed = zstd::decode_all(bytes.as_slice()).map_err(|e| self.damaged(&e.to_string()))?;
+        // Also of what turns out to be damaged: it is what the next state replaces.
         self.revision = entry.revision;
-        Ok(Some(packed))
+        let bytes = self.whole(&store, &entry.value).await?;
+        let mut state = Vec::new();
+        zstd::Decoder::new(bytes.as_slice())
+            .and_then(|unpacked| unpacked.take(STATE_MAX + 1).read_to_end(&mut state))
+            .map_err(|e| self.damaged(&e.to_string()))?;
+        if state.len() as u64 > STATE_MAX {
+            return Err(self.damaged("it unpacks to more than a state may be"));
+        }
+        Ok(Some(state))
     }
 
     /// Replaces it.
@@ -69,6 +80,9 @@ impl StateCell {
     /// on the strength of this state.
     pub async fn save(&mut self, state: &[u8]) -> Result<(), OrdersError> {
         let packed = zstd::encode_all(state, 1).map_err(|e| self.damaged(&e.to_string()))?;
+        if state.len() as u64 > STATE_MAX || packed.len() > MOST_PIECES * INLINE_BYTES {
+            return Err(self.damaged("the state is larger than it may become"));
+        }
         let store = self.store().await?;
         let (head, pieces) = self.put_down(&store, packed).await?;
         let revision = match self.set(&store, head.clone()).await {
@@ -122,9 +136,6 @@ impl StateCell {
             let key = format!("{}.{}.{}.{at}", self.key, self.run, self.written);
             store.put(key.as_str(), Bytes::copy_from_slice(piece)).await.map_err(|e| self.away(&e))?;
             keys.push(key);
-        }
-        if keys.len() > MOST_PIECES {
-            return Err(self.damaged("the state is larger than it may become"));
         }
         let mut head = vec![PIECES];
         head.extend_from_slice(&xxh3_64(&packed).to_le_bytes());

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use fettle_shared::frame::{decode, verify, DroppedRange, FrameError, Header, Scratch};
 
-use super::commit::Sealed;
+use super::commit::{now_us, Sealed};
 use super::{Context, Line};
 use crate::handoff::{FrameEntry, Intent, LedgerRow, LedgerStatus};
 use crate::ingest::{Admission, Arrival, Source, Verdict};
@@ -26,6 +26,9 @@ const ROW_WEIGHT: u64 = 30;
 const MAX_DAMAGED: usize = 10_000;
 /// A table's block is closed at this many rows: some 10 MB of the widest busy table.
 const CUT_ROWS: u32 = 32_768;
+
+/// Furthest that scans of a frame lie apart, and ahead of this clock.
+const DAY_US: i64 = 86_400_000_000;
 
 /// What has been gathered and not yet sealed.
 #[derive(Default)]
@@ -149,6 +152,15 @@ pub(super) fn entry_of(header: &Header) -> FrameEntry {
     }
 }
 
+/// A frame tells of a second or so. One whose scans lie days apart or in the future would spread a few rows over many
+/// partitions of ClickHouse, which costs it more than millions of rows in one.
+fn plausible(header: &Header, now_us: i64) -> Result<(), FrameError> {
+    if header.last_us > now_us.saturating_add(DAY_US) || header.last_us - header.first_us > DAY_US {
+        return Err(FrameError::Bounds("time"));
+    }
+    Ok(())
+}
+
 /// Moves a message that cannot be read to the quarantine.
 pub(super) async fn put_aside(context: &Context, source: &Source, arrival: Arrival, reason: &str) {
     tracing::warn!(reason, agent = arrival.agent, "a message could not be read and is put aside");
@@ -179,6 +191,9 @@ impl Line {
                 arrival.receipt.acknowledge().await;
                 return;
             }
+        }
+        if let Err(error) = plausible(&header, now_us()) {
+            return self.damaged(arrival, &header, &error).await;
         }
         match verify(&arrival.bytes).and_then(|header| dropped_ranges(&header, &arrival.bytes)) {
             Ok(dropped) => {

@@ -81,6 +81,8 @@ pub struct Context {
     pub outlooks: Arc<outlook::Board>,
     /// Where questions about what is remembered of a host come in.
     pub recent: RecentDoors,
+    /// The operator's files that could not be taken.
+    pub not_taken: operate::NotTaken,
 }
 
 /// Why a partition's line ended.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reason::Reason;
-use super::state::{Alert, Silence};
+use super::state::{Alert, Phase, Silence};
 use super::{hex, Manager};
 
 /// How many suppressors are looked at behind one before a ring is assumed.
@@ -31,7 +31,7 @@ impl Manager {
         }
         let mut found =
             Suppressors { rules: vec![BTreeMap::new(); self.config.inhibit.len()], ..Default::default() };
-        for (id, alert) in self.state.alerts.iter().filter(|(_, alert)| alert.shows()) {
+        for (id, alert) in self.state.alerts.iter().filter(|(_, alert)| alert.phase == Phase::Firing) {
             let rank = (alert.began_us, *id);
             let host = alert.labels.get("host");
             if let Some(host) = host {

@@ -85,7 +85,7 @@ pub(crate) struct AlertWord {
     fettle silences add host=web-1 --for 2h --reason 'disk is being swapped'\n  \
     fettle silences add 'rule=disk*' 'severity=!critical' --for 30m --reason 'known'\n  \
     fettle silences list\n  \
-    fettle silences end 7")]
+    fettle silences end s7")]
 pub(crate) struct SilencesArguments {
     #[command(subcommand)]
     pub(crate) command: SilencesCommand,

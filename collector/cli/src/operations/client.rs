@@ -80,9 +80,11 @@ impl<'a> Operations<'a> {
     }
 
     fn author(&self) -> Result<String, OperationsError> {
-        let named = self.arguments.author.clone().or_else(|| std::env::var("USER").ok());
-        named
-            .filter(|name| !name.is_empty())
+        // Who became root by sudo is asked for, not root; a container may have none of these.
+        let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+        let author = self.arguments.author.clone().into_iter().chain(named).find(|name| !name.is_empty());
+        author
+            .or_else(|| rustix::process::getuid().is_root().then(|| "root".to_owned()))
             .ok_or_else(|| OperationsError::Argument("say who you are with --author, for the audit".into()))
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn explanation(answer: &Value) {
 pub(crate) fn components(answer: &Value) {
     table(
         answer,
-        &["host", "component", "kind", "up", "replicas", "critical", "seen"],
+        &["host", "component", "kind", "up", "critical", "seen", "complaint"],
         "no components are known",
     );
 }
@@ -67,7 +67,7 @@ pub(crate) fn components(answer: &Value) {
 pub(crate) fn status(answer: &Value) {
     fields(
         answer,
-        &["frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "rules", "policies"],
+        &["not_taken", "frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "policies"],
     );
     table(
         &answer["channels"],

@@ -6,6 +6,9 @@ use super::{Freeze, Operator};
 use crate::audit::Entry;
 use crate::policy::Rollback;
 
+/// Longest reason written down, characters.
+const REASON_CHARS: usize = 500;
+
 /// Why a person's word changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -192,6 +195,14 @@ impl Operator {
             return Err(CommandError::TooLate { plan: plan.to_owned(), state: run.state(), wanted });
         }
         Ok(())
+    }
+
+    /// Writes down why somebody said a word about a plan; nothing where no reason was given.
+    pub fn give_reason(&mut self, plan: &str, who: &str, why: &str, now_us: i64) {
+        let why: String = why.trim().chars().take(REASON_CHARS).collect();
+        if !why.is_empty() {
+            self.said("reason", plan, who, format!("{who} said why: {why}"), now_us);
+        }
     }
 
     fn said(&mut self, kind: &'static str, plan: &str, who: &str, what: String, now_us: i64) {

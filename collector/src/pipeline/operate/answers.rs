@@ -122,7 +122,7 @@ fn alert(desk: &Desk, id: &str) -> Result<Value, AskError> {
             let text = if why.group.is_empty() {
                 why.detail.clone()
             } else {
-                format!("{} [{}]", why.detail, why.group)
+                format!("{} [{}]", why.detail, why.group).trim_start().to_owned()
             };
             json!({ "at": time(why.at_us), "reason": why.reason.name(), "text": text })
         })
@@ -225,6 +225,7 @@ fn change(desk: &mut Desk, id: &str, verb: PlanVerb, said: &Word, now_us: i64) -
         PlanVerb::Retry => (operator.retry_plan(id, who, now_us), "thought about again"),
     };
     result.map_err(|e| AskError::Refused(e.to_string()))?;
+    desk.operator.give_reason(id, who, &said.reason, now_us);
     desk.touch();
     Ok(json!({ "done": format!("plan {id} is {done}") }))
 }
@@ -256,7 +257,7 @@ fn components(desk: &Desk) -> Value {
                 "host": host, "component": name, "kind": one.kind, "up": one.up, "critical": one.critical,
                 "replicas": one.replicas, "depends_on": one.depends_on, "offers": one.offers,
                 "host_offers": view.offers, "replica_bounds": one.replica_bounds,
-                "release_changed_us": one.release_changed_us, "seen": time(view.seen_us),
+                "release_changed_us": one.release_changed_us, "complaint": desk.complaint_of(host, name), "seen": time(view.seen_us),
             }));
         }
     }
@@ -285,7 +286,7 @@ fn status(desk: &Desk, channels: &Channels, sender: Option<&Sender>, now_us: i64
         "in_flight": state.runs.values().filter(|run| run.in_flight()).count(),
         "public_key": sender.map(Sender::public_key),
         "audit": { "seq": state.head.seq, "hash": state.head.hash },
-        "policies": desk.policy.digest,
+        "policies": desk.policy.digest, "not_taken": desk.not_taken.all(),
         "channels": word(&channels.states()),
         "breakers": breakers,
     })

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::History;
 use super::report::HostReport;
+use super::taken::NotTaken;
 
 /// Version of what is saved.
 const VERSION: u32 = 1;
@@ -57,6 +58,8 @@ pub(super) struct Desk {
     pub policy: Policy,
     pub world: World,
     pub history: History,
+    /// The operator's files that could not be taken.
+    pub not_taken: NotTaken,
     pages: BTreeMap<String, Page>,
     said_us: i64,
     inventories: BTreeMap<String, Inventory>,
@@ -76,6 +79,7 @@ impl Desk {
             policy,
             world: World::default(),
             history: saved.history,
+            not_taken: NotTaken::default(),
             pages: saved.pages,
             said_us: 0,
             inventories: BTreeMap::new(),
@@ -87,6 +91,12 @@ impl Desk {
             desk.inventory(inventory);
         }
         desk
+    }
+
+    /// What a component's checks last complained of; empty while it is well.
+    pub(super) fn complaint_of(&self, host: &str, component: &str) -> &str {
+        let declared = self.inventories.get(host).and_then(|inventory| inventory.components.get(component));
+        declared.map_or("", |declared| declared.complaint.as_str())
     }
 
     /// What is to be saved, as JSON.

@@ -13,6 +13,7 @@ mod files;
 mod history;
 mod report;
 mod rules;
+mod taken;
 mod tell;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use tell::Channels;
 pub use begin::{start, Start};
 pub use files::OperationsFiles;
 pub use rules::Heard;
+pub use taken::{check, NotTaken};
 
 /// Operations are a partition of their own as far as leases go.
 const PARTITION: u16 = u16::MAX;
@@ -127,12 +129,13 @@ async fn own(operations: &mut Operations, mut stop: watch::Receiver<bool>) -> Re
     };
     let run = format!("{:x}", now_us());
     let mut cell = StateCell::new(context.nats.clone(), "state", &run);
-    let saved = match cell.load().await {
-        Ok(saved) => saved.and_then(|bytes| read(&bytes)),
-        Err(error @ OrdersError::Damaged { .. }) => {
-            tracing::error!(%error, "alerts and plans are begun anew");
-            None
-        }
+    let (saved, damage) = match cell.load().await {
+        Ok(None) => (None, None),
+        Ok(Some(bytes)) => match serde_json::from_slice::<Saved>(&bytes) {
+            Ok(saved) => (Some(saved), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Err(error @ OrdersError::Damaged { .. }) => (None, Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let lost = saved.is_none();
@@ -140,14 +143,11 @@ async fn own(operations: &mut Operations, mut stop: watch::Receiver<bool>) -> Re
     if lost {
         office.go_on_from_history().await?;
     }
+    if let Some(damage) = damage {
+        office.stand_still(&damage);
+    }
     context.health.set("operations", true, "deciding");
     office.run(&mut operations.questions, &mut stop).await
-}
-
-fn read(bytes: &[u8]) -> Option<Saved> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| tracing::error!(%error, "the saved alerts and plans cannot be read; begun anew"))
-        .ok()
 }
 
 /// The files that operations follow.
@@ -190,18 +190,24 @@ impl Office {
             policies: Source::new(operations.files.policies.clone()),
             looked: Instant::now(),
         };
-        let (config, channels) = match alerting(&mut followed.alerting) {
+        let (config, channels) = match context.not_taken.alerting(&mut followed.alerting) {
             Some(good) => good,
             None => (manage::Config::default(), Channels::read("").map_err(OperateError::Channels)?),
         };
-        let policy = policies(&mut followed.policies).unwrap_or_else(Policy::built_in);
+        // Without the operator's own word nothing is done to a host: the built-in policy may do what theirs forbids.
+        let policy = context
+            .not_taken
+            .policies(&mut followed.policies)
+            .unwrap_or_else(|| Policy { frozen: true, ..Policy::built_in() });
+        let mut desk = Desk::new(saved, config, policy);
+        desk.not_taken = context.not_taken.clone();
         let listen = |filter: &'static str| {
             let nats = context.nats.clone();
             async move { nats.subscribe(filter).await.map_err(|e| OperateError::Subscribe(e.to_string())) }
         };
         let sender = operations.key.clone().map(|key| Sender::new(context.nats.clone(), key));
         Ok(Self {
-            desk: Desk::new(saved, config, policy),
+            desk,
             cell,
             lease,
             receipts: sender.as_ref().map(Sender::receipts),
@@ -235,6 +241,16 @@ impl Office {
         Ok(())
     }
 
+    /// A state that was there and cannot be read may have held a freeze: nothing is mended until somebody says so.
+    fn stand_still(&mut self, damage: &str) {
+        tracing::error!(damage, "alerts and plans are begun anew, frozen; `fettle unfreeze` ends that");
+        let why = format!("the saved state cannot be read ({damage})");
+        if let Err(error) = self.desk.operator.freeze("collector", &why, now_us()) {
+            tracing::error!(%error, "mending is not frozen");
+        }
+        self.desk.touch();
+    }
+
     async fn run(
         &mut self,
         questions: &mut mpsc::Receiver<Question>,
@@ -248,7 +264,7 @@ impl Office {
                     self.look_at_files();
                     self.turn().await?;
                 }
-                Some(message) = self.reports.next() => self.take_report(&message.payload),
+                Some(message) = self.reports.next() => self.take_report(&message),
                 Some(message) = self.inventories.next() => self.take_inventory(&message),
                 Some(handed_in) = next_receipt(&mut self.receipts) => {
                     self.desk.receipt(&handed_in.receipt, now_us());
@@ -271,12 +287,15 @@ impl Office {
         }
     }
 
-    fn take_report(&mut self, payload: &[u8]) {
-        if payload.len() > report::MOST_BYTES {
+    fn take_report(&mut self, message: &async_nats::Message) {
+        if message.payload.len() > report::MOST_BYTES {
             return;
         }
-        match serde_json::from_slice::<HostReport>(payload) {
-            Ok(report) => self.desk.report(&report, now_us()),
+        match serde_json::from_slice::<HostReport>(&message.payload) {
+            Ok(report) if report.belongs_to(&message.subject) => self.desk.report(&report, now_us()),
+            Ok(report) => {
+                tracing::warn!(subject = %message.subject, host = report.host, "a report about another host; refused");
+            }
             Err(error) => tracing::debug!(%error, "a report cannot be read"),
         }
     }
@@ -286,10 +305,15 @@ impl Office {
             return;
         }
         let Ok(inventory) = serde_json::from_slice::<Inventory>(&message.payload) else { return };
-        if message.subject.strip_prefix("fettle.inventory.") == Some(inventory.host.as_str()) {
-            self.desk.complaints(&inventory, now_us());
-            self.desk.inventory(inventory);
+        if message.subject.strip_prefix("fettle.inventory.") != Some(inventory.host.as_str()) {
+            return;
         }
+        if let Err(problem) = inventory.check() {
+            tracing::warn!(host = inventory.host, problem, "an inventory is refused");
+            return;
+        }
+        self.desk.complaints(&inventory, now_us());
+        self.desk.inventory(inventory);
     }
 
     fn take_done(&mut self, done: Done) {
@@ -402,12 +426,13 @@ impl Office {
             return;
         }
         self.followed.looked = Instant::now();
-        if let Some((config, channels)) = alerting(&mut self.followed.alerting) {
+        let not_taken = &self.context.not_taken;
+        if let Some((config, channels)) = not_taken.alerting(&mut self.followed.alerting) {
             self.desk.manager.reload(config);
             self.channels = Arc::new(channels);
             tracing::info!("routes and channels are taken anew");
         }
-        if let Some(policy) = policies(&mut self.followed.policies) {
+        if let Some(policy) = not_taken.policies(&mut self.followed.policies) {
             tracing::info!(digest = policy.digest, "policies are taken anew");
             self.desk.policy = policy;
         }
@@ -425,28 +450,4 @@ async fn next_receipt(receipts: &mut Option<mpsc::Receiver<HandedIn>>) -> Option
         Some(receipts) => receipts.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// Routes and channels when their file has changed and is good; without a file, those that are built in.
-fn alerting(source: &mut Source) -> Option<(manage::Config, Channels)> {
-    let texts = said(source.changed()?)?;
-    let (name, text) = texts.first().map_or(("", ""), |(name, text)| (name, text));
-    let config = manage::Config::from_yaml(text).map_err(|error| complain(name, &error)).ok()?;
-    let channels = Channels::read(text).map_err(|error| complain(name, &error)).ok()?;
-    Some((config, channels))
-}
-
-/// The policy when its file has changed and is good.
-fn policies(source: &mut Source) -> Option<Policy> {
-    let texts = said(source.changed()?)?;
-    let Some((name, text)) = texts.first() else { return Some(Policy::built_in()) };
-    Policy::read(text).map_err(|error| complain(name, &error)).ok()
-}
-
-fn said<T>(result: Result<T, String>) -> Option<T> {
-    result.map_err(|error| tracing::error!(error, "what was in force stays in force")).ok()
-}
-
-fn complain(name: &str, error: &impl std::fmt::Display) {
-    tracing::error!(%error, file = name, "the file is not taken; what was in force stays in force");
 }

@@ -15,6 +15,9 @@ pub fn subject(host: &str) -> String {
     format!("fettle.reports.{host}")
 }
 
+/// In place of a host, where a finding is about none.
+pub const FLEET: &str = "fleet";
+
 /// Filter of all reports.
 pub const FILTER: &str = "fettle.reports.>";
 
@@ -57,6 +60,13 @@ pub struct ComponentReport {
 const VALUES: [&str; 3] = ["memory", "load", "pressure"];
 
 impl HostReport {
+    /// Whether it came on its own host's subject, and says nothing about another's.
+    pub fn belongs_to(&self, came_on: &str) -> bool {
+        let host = if self.host.is_empty() { FLEET } else { &self.host };
+        let own = |finding: &Finding| finding.labels.get("host").is_none_or(|host| *host == self.host);
+        came_on == subject(host) && self.findings.iter().all(own)
+    }
+
     /// A report of a second, without findings yet.
     pub fn of(second: &HostSecond, catalogue: &Catalogue) -> Self {
         let mut report = Self {

@@ -110,7 +110,8 @@ impl Rules {
     pub fn new(context: Context, files: &OperationsFiles) -> Self {
         let key = format!("rules_{}", context.owner);
         let cell = StateCell::new(context.nats.clone(), &key, &format!("{:x}", now_us()));
-        let set = RuleSet::default();
+        // Until the files are read, and where they cannot be: the pack.
+        let set = RuleSet::default_pack().unwrap_or_default();
         Self {
             source: Source::new(files.rules.clone()),
             evaluator: Evaluator::new(&set, Settings::default()),
@@ -225,7 +226,7 @@ impl Rules {
     }
 
     async fn send(&self, report: HostReport) {
-        let host = if report.host.is_empty() { "fleet" } else { &report.host };
+        let host = if report.host.is_empty() { report::FLEET } else { &report.host };
         match serde_json::to_vec(&report) {
             Ok(payload) => {
                 if let Err(error) =
@@ -269,22 +270,11 @@ impl Rules {
 
     /// Takes changed files; gives what ends by that.
     fn look_at_files(&mut self) -> Option<Vec<Finding>> {
-        let set = self.source.changed()?.and_then(|files| {
-            RuleSet::load(&files)
-                .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        });
-        match set {
-            Ok(set) => {
-                let ended = self.evaluator.reload(&set);
-                self.set = set;
-                tracing::info!(rules = self.set.rules.len(), "rules are in force");
-                Some(ended)
-            }
-            Err(error) => {
-                tracing::error!(error, "the rules are not taken; what was in force stays in force");
-                None
-            }
-        }
+        let set = self.context.not_taken.rules(&mut self.source)?;
+        let ended = self.evaluator.reload(&set);
+        self.set = set;
+        tracing::info!(rules = self.set.rules.len(), "rules are in force");
+        Some(ended)
     }
 
     async fn restore(&mut self) {
