@@ -58,7 +58,8 @@ async fn found_burst(stack: &Stack, lives: &Lives) -> Value {
             "SELECT * FROM fettle.anomalies FINAL WHERE host = '{AGENT}' AND kind = 'series' \
              AND toUnixTimestamp(ts) > {newest} AND ({about}) ORDER BY ts, score DESC LIMIT 1"
         );
-        let found = until(&format!("a row of burst {kinds:?}"), SOON, || async {
+        let what = format!("a row of burst {kinds:?}");
+        let found = until(&what, SOON, || async {
             sql.rows(&query).await.ok().and_then(|mut rows| rows.pop()).ok_or("no row yet")
         });
         match tokio::time::timeout(PATIENCE, found).await {
