@@ -51,7 +51,7 @@ async fn found_burst(stack: &Stack, lives: &Lives) -> Value {
     let kinds = lives.kinds();
     let sql = stack.sql();
     let mut tried = Vec::new();
-    for kinds in (0..kinds).map(|kind| kind..kind + 1).chain([0..kinds]) {
+    for kinds in (0..kinds).map(|kind| kind..kind + 1).chain(std::iter::once(0..kinds)) {
         let newest = sql.number(NEWEST_SECOND).await.unwrap_or(0);
         let about = lives.burst(kinds.clone());
         let query = format!(
