@@ -51,14 +51,15 @@ async fn found_burst(stack: &Stack, lives: &Lives) -> Value {
     let kinds = lives.kinds();
     let sql = stack.sql();
     let mut tried = Vec::new();
-    for kinds in (0..kinds).map(|kind| kind..kind + 1).chain([0..kinds]) {
+    for kinds in (0..kinds).map(|kind| kind..kind + 1).chain(std::iter::once(0..kinds)) {
         let newest = sql.number(NEWEST_SECOND).await.unwrap_or(0);
         let about = lives.burst(kinds.clone());
         let query = format!(
             "SELECT * FROM fettle.anomalies FINAL WHERE host = '{AGENT}' AND kind = 'series' \
              AND toUnixTimestamp(ts) > {newest} AND ({about}) ORDER BY ts, score DESC LIMIT 1"
         );
-        let found = until(&format!("a row of burst {kinds:?}"), SOON, || async {
+        let what = format!("a row of burst {kinds:?}");
+        let found = until(&what, SOON, || async {
             sql.rows(&query).await.ok().and_then(|mut rows| rows.pop()).ok_or("no row yet")
         });
         match tokio::time::timeout(PATIENCE, found).await {

@@ -9,7 +9,6 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fettle_analysis::detect::host::HostConfig;
 use fettle_analysis::detect::series::{PanelConfig, SeriesConfig};
 use fettle_analysis::live::{AnomalyKind, AnomalyRow, HostWatch, LiveConfig, Plan};
 use fettle_analysis::second::RawSecond;
@@ -79,8 +78,6 @@ fn quick() -> LiveConfig {
     LiveConfig {
         series: SeriesConfig { learning_points: 30, ..shipped.series },
         panel: PanelConfig { learning_s: 100, calm_s: 20.0, ..shipped.panel },
-        host: HostConfig { warm_rows: 60, ..shipped.host },
-        host_learning_s: 120,
         calm_s: 20,
         ..shipped
     }
@@ -115,7 +112,7 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
         found.count()
     };
     assert!(FAULTS.iter().all(|fault| in_fault(fault) > 0), "both faults are found: {live:#?}");
-    for kind in [AnomalyKind::Series, AnomalyKind::Host, AnomalyKind::Together] {
+    for kind in [AnomalyKind::Series, AnomalyKind::Together] {
         assert!(live.iter().any(|row| row.kind == kind), "no {kind:?}: {live:#?}");
     }
 
@@ -131,7 +128,7 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
         let whole = run(start + SECONDS, start);
         assert_eq!((whole.seconds, whole.rolled_seconds, whole.empty_seconds), (u64::from(SECONDS), 0, 0));
         assert_eq!(whole.anomalies, live, "the same findings, in the same words");
-        assert!(whole.claims.points() > 40_000, "{:?}", whole.claims);
+        assert!(whole.claims.points() > 100_000, "{:?}", whole.claims);
 
         // Cut at 60 %: the same as far as it goes.
         let cut = start + SECONDS * 6 / 10;

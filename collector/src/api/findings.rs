@@ -195,12 +195,12 @@ async fn recent(
         Ok(Err(words)) => return Err(Refusal::Away(words.to_owned())),
         Err(_) => return Err(Refusal::Away("detection is behind; ask again in some seconds".to_owned())),
     };
-    let rows: Vec<Value> = rows.into_iter().map(recent_row).collect();
+    let rows: Vec<Value> = rows.iter().map(recent_row).collect();
     Ok(Json(json!({ "host": host, "count": rows.len(), "anomalies": rows })))
 }
 
 /// A row with its time as rows of ClickHouse have it: UTC, to the microsecond.
-fn recent_row(row: RecentRow) -> Value {
+fn recent_row(row: &RecentRow) -> Value {
     let time = jiff::Timestamp::from_microsecond(row.at_us).unwrap_or(jiff::Timestamp::MAX);
     json!({
         "ts": time.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string(),

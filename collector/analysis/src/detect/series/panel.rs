@@ -74,7 +74,8 @@ const YOUNG_SLACK: f32 = 0.3;
 const LASTS: f32 = 4.5;
 /// Seconds that were judged before a rank among them says anything.
 const RANKED: u32 = 60;
-/// One odd second in so many is learned while a trouble lasts.
+/// One odd second in so many enters the host's past while a trouble lasts. Nothing of it enters the series': one
+/// such point takes a series' surprise from 14 to 4.
 const LEARNED_ONE_IN: u32 = 30;
 /// Surprise (-log10 of the tail) from which a series counts as surprised.
 const SURPRISED: f32 = 3.0;
@@ -179,21 +180,17 @@ impl HostPanel {
             self.troubled_until_us = at_us.saturating_add((config.calm_s * 1e6) as i64);
             self.odd = self.odd.wrapping_add(1);
         }
-        if self.seconds >= 1190 {
-            eprintln!("DBG {} g {greatest:.2} n {surprised} a {:.2} t {:.2} ev {evidence:.2} need {needed:.2} tr {} rep {} odd {odd} all {}", self.seconds, self.alone.tail(greatest).extrapolated, self.together.tail(crowd).extrapolated, verdict.troubled, verdict.reported, surprises.len());
-        }
-        verdict.withhold = verdict.troubled && !self.learns_odd(at_us, odd, config);
-        if !(odd && verdict.withhold) {
+        verdict.withhold = verdict.troubled && !self.is_usual_by_now(at_us, config);
+        if !(odd && verdict.withhold) || self.odd.is_multiple_of(LEARNED_ONE_IN) {
             self.alone.push(greatest, &mut self.random);
             self.together.push(crowd, &mut self.random);
         }
         verdict
     }
 
-    /// Whether what is odd in a second of a trouble is learned all the same.
-    fn learns_odd(&self, at_us: i64, odd: bool, config: &PanelConfig) -> bool {
-        let lasted_s = at_us.saturating_sub(self.troubled_since_us) as f64 / 1e6;
-        lasted_s >= f64::from(config.adopt_after_s) || (odd && self.odd.is_multiple_of(LEARNED_ONE_IN))
+    /// Whether the trouble has lasted so long that it is to be learned.
+    fn is_usual_by_now(&self, at_us: i64, config: &PanelConfig) -> bool {
+        at_us.saturating_sub(self.troubled_since_us) as f64 / 1e6 >= f64::from(config.adopt_after_s)
     }
 
     /// A host of few seconds cannot bring the evidence of a long past: there it is enough that both views
