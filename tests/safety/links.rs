@@ -105,7 +105,7 @@ pub async fn mislead(mended: &Mended, stranger: &Stranger) {
         (roll_back("other"), "link"),
         (roll_back("plain"), "no link"),
         (roll_back("conf"), "no plain file"),
-        (Action::FixPermissions { entry: "data".into() }, "link"),
+        (Action::FixPermissions { entry: "data".into() }, "neither a file"),
     ] {
         let outcome = stranger.finish("paths", action.clone()).await;
         let fits = matches!(&outcome, Outcome::Failed { error } if error.contains(word));
