@@ -5,6 +5,7 @@
 
 pub mod binaries;
 pub mod faults;
+pub mod load;
 pub mod mended;
 pub mod plan;
 pub mod process;
