@@ -114,7 +114,6 @@ async fn under_fettle(world: &mut World, kind: Fault) -> Run {
             collector_lives = false;
             world.mended.stack.collector.kill();
             world.mended.stack.collector.start();
-            world.mended.stack.healthy(PATIENCE).await;
         }
         if let (Some(well_us), Some(proven_us)) = (run.well_us, done.proven_us) {
             run.recovered_us = Some(well_us.max(proven_us));

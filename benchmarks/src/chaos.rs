@@ -12,7 +12,10 @@ use crate::suites;
 /// Kinds whose mending takes long by intent, and why.
 const SLOW: [(&str, &str); 2] = [
     ("crash_loop", "the service dies again at once; the policy waits 15 s before it tries the same again"),
-    ("nats_partition", "the agent acts by itself only after 4 s without a collector, as the host's file says"),
+    (
+        "nats_partition",
+        "the agent acts by itself only after 4 s without a collector, as the host's file says",
+    ),
 ];
 
 /// Seconds from the fault; none: it never came.
@@ -95,7 +98,9 @@ pub(crate) async fn chaos(settings: &Settings, runs: u64, kinds: &str) -> anyhow
     aims(&mut report, &own);
     report.table(own_table(&own));
     if monit.is_none() {
-        report.note("Monit was not found (benchmarks/setup-peers installs it), so nothing stands beside Fettle.");
+        report.note(
+            "Monit was not found (benchmarks/setup-peers installs it), so nothing stands beside Fettle.",
+        );
     } else {
         report.table(peer_table(&own, &peer));
     }
@@ -106,9 +111,8 @@ pub(crate) async fn chaos(settings: &Settings, runs: u64, kinds: &str) -> anyhow
 fn aims(report: &mut Report, own: &Runs) {
     let count = own.all().count().max(1) as f64;
     let recovered = own.all().filter(|(_, run)| run.recovered_s.is_some()).count() as f64;
-    let instant = || {
-        own.all().filter(|(kind, _)| !SLOW.iter().any(|(slow, _)| slow == kind)).map(|(_, run)| run)
-    };
+    let instant =
+        || own.all().filter(|(kind, _)| !SLOW.iter().any(|(slow, _)| slow == kind)).map(|(_, run)| run);
     let p95 = |of: fn(&Run) -> Option<f64>| quantile(instant().map(of), 0.95).unwrap_or(f64::NAN);
     report.aim("kinds of faults", "", own.order.len() as f64, Aim::AtLeast(14.0));
     report.aim("recovered", "%", 100.0 * recovered / count, Aim::AtLeast(95.0));
@@ -215,6 +219,9 @@ mod tests {
     fn a_percentile_is_one_of_the_values() {
         let values = || (1..=10).map(|n| Some(f64::from(n)));
         assert_eq!((quantile(values(), 0.5), quantile(values(), 0.95)), (Some(5.0), Some(10.0)));
-        assert_eq!((quantile([None].into_iter(), 0.5), quantile([Some(3.0)].into_iter(), 0.0)), (None, Some(3.0)));
+        assert_eq!(
+            (quantile([None].into_iter(), 0.5), quantile([Some(3.0)].into_iter(), 0.0)),
+            (None, Some(3.0))
+        );
     }
 }

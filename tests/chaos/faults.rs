@@ -184,7 +184,8 @@ impl Fault {
 
     /// A service that dies again as soon as it was started anew: once.
     pub fn strike_again(self, host: &mut Host) {
-        let pids = if self == Self::CrashLoop && host.struck.len() == 1 { host.shop.pids() } else { Vec::new() };
+        let pids =
+            if self == Self::CrashLoop && host.struck.len() == 1 { host.shop.pids() } else { Vec::new() };
         if pids.iter().any(|pid| !host.struck.contains(pid)) {
             host.shop.signal(Signal::KILL);
             host.struck.extend(pids);
@@ -198,7 +199,8 @@ impl Fault {
 
     /// Whether the host is well again, as its users see it.
     pub async fn is_well(self, host: &Host) -> bool {
-        if self.broken(host).is_some_and(|service| service.pids().iter().any(|pid| host.struck.contains(pid))) {
+        if self.broken(host).is_some_and(|service| service.pids().iter().any(|pid| host.struck.contains(pid)))
+        {
             return false;
         }
         match self {

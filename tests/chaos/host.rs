@@ -109,7 +109,8 @@ impl Host {
         std::os::unix::fs::symlink("releases/1", self.files.join("current")).unwrap();
         write("upstreams/primary", &self.primary.address);
         write("upstreams/standby", &self.standby.address);
-        std::os::unix::fs::symlink(self.files.join("upstreams/primary"), self.files.join("upstream")).unwrap();
+        std::os::unix::fs::symlink(self.files.join("upstreams/primary"), self.files.join("upstream"))
+            .unwrap();
         // The service that reads the data runs as nobody, who must get there.
         for path in self.files.ancestors().take(2) {
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -186,7 +187,8 @@ impl Host {
 
     fn data_component(&self) -> String {
         let data = self.path("data");
-        let base = self.data.declared(&["--data", &data]).replace("runs = { ", "runs = { user = \"nobody\", ");
+        let base =
+            self.data.declared(&["--data", &data]).replace("runs = { ", "runs = { user = \"nobody\", ");
         format!(
             "[components.data]\n{base}[components.data.allow]\nrestart = true\n\
              fix_permissions.data = {{ path = \"{data}\", mode = \"0644\" }}\n"
@@ -246,7 +248,6 @@ impl Host {
 pub async fn answers(service: &Service) -> bool {
     service.get_within("/health", ANSWER).await.is_ok_and(|status| status == 200)
 }
-
 
 fn declared(name: &str, service: &Service, more: &[&str], rest: &str) -> String {
     format!("[components.{name}]\n{}{rest}\n", service.declared(more))

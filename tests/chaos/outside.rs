@@ -14,8 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks at everything that was done; gives how many actions that were.
 pub async fn nothing_was_done(world: &World) -> usize {
-    let whole =
-        until("the audit is whole", PATIENCE, || async { world.mended.verify_audit() }).await;
+    let whole = until("the audit is whole", PATIENCE, || async { world.mended.verify_audit() }).await;
     println!("{whole}");
     let sql = world.mended.stack.sql();
     let ask = |query: &'static str| {
@@ -67,7 +66,9 @@ fn strategies(plan: &Value) -> Vec<(&str, &Value)> {
 /// What the policies' text says under an entry; nothing when there is no such entry.
 fn strategy_of<'a>(policies: &'a str, entry: &str) -> &'a str {
     let Some((_, after)) = policies.split_once(&format!("\n  {entry}:\n")) else { return "" };
-    let end = after.match_indices("\n  ").find(|(at, _)| after[at + 3..].starts_with(|c: char| c.is_alphanumeric()));
+    let end = after
+        .match_indices("\n  ")
+        .find(|(at, _)| after[at + 3..].starts_with(|c: char| c.is_alphanumeric()));
     &after[..end.map_or(after.len(), |(at, _)| at)]
 }
 

@@ -193,6 +193,9 @@ impl World {
             row["component"] == kind.component() && !REMEMBERED.contains(&rule)
         };
         let now = self.mended.ask("plan").await;
+        if now["would"].is_null() {
+            return Err("operations do not answer".to_owned());
+        }
         let mut wrong = ["would", "would_not"].iter().flat_map(|side| rows(&now[*side]));
         if let Some(wrong) = wrong.find(is_about) {
             return Err(wrong.to_string());
