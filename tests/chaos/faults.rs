@@ -1,7 +1,9 @@
 //! The kinds of faults: how each is done, and when the host is well again.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fettle_tests::load::Load;
 use fettle_tests::mended::Service;
@@ -145,7 +147,7 @@ impl Fault {
             Self::Hang => host.stuck.signal(Signal::STOP),
             Self::MemoryLeak => asked(&host.leaky, "/leak?mib=250").await,
             Self::DescriptorLeak => asked(&host.opener, "/descriptors?each_second=4000").await,
-            Self::CpuHog => asked(&host.hog, "/burn?threads=1").await,
+            Self::CpuHog => asked(&host.hog, "/burn?threads=2").await,
             Self::Zombies => asked(&host.breeder, "/zombies?count=60").await,
             Self::DiskFull => fill(&host.files.join("disk"), 1 << 20, 64),
             Self::InodesGone => fill(&host.files.join("disk"), 0, 1000),
@@ -253,11 +255,14 @@ fn zombies() -> usize {
     std::fs::read_dir("/proc").unwrap().flatten().filter(is_zombie).count()
 }
 
-/// Writes log files until there is no more room.
+/// Writes log files until there is no more room: an hour old, as most of what fills a disk has long been there.
 fn fill(directory: &Path, bytes: usize, most: usize) {
+    let old = SystemTime::now() - Duration::from_secs(3600);
     for number in 0..most {
-        let path = directory.join(format!("{number}.log"));
-        if std::fs::write(path, vec![0; bytes]).is_err() {
+        let Ok(mut file) = File::create(directory.join(format!("{number}.log"))) else { return };
+        let written = file.write_all(&vec![0; bytes]);
+        file.set_modified(old).unwrap();
+        if written.is_err() {
             return;
         }
     }

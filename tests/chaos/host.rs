@@ -239,7 +239,7 @@ impl Host {
         format!(
             "[components.disk]\ninterval = \"250ms\"\ntimeout = \"1s\"\nfailures = 2\ncheck = {{ exec = {check} }}\n\
              [components.disk.allow]\nclean_up.logs = {{ root = \"{disk}\", pattern = \"*.log\", \
-             older_than = \"1s\", most = \"1GiB\", most_files = 100000 }}\n"
+             older_than = \"10min\", most = \"1GiB\", most_files = 100000 }}\n"
         )
     }
 }

@@ -2,7 +2,7 @@
 //! It does not verify what it did; it is well again when the service answers again.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ pub struct Watched {
 
 impl Watched {
     /// Starts Monit, and it everything else.
-    pub async fn start(program: &Path) -> Self {
+    pub async fn start(program: PathBuf) -> Self {
         let directory = TempDir::with_prefix("fettle-monit-").unwrap();
         let (files, own) = (directory.path().join("files"), directory.path().join("monit"));
         for path in [&files, &own] {
@@ -79,7 +79,7 @@ impl Watched {
         std::fs::write(&control, control_file(&host, &own)).unwrap();
         std::fs::set_permissions(&control, PermissionsExt::from_mode(0o600)).unwrap();
         let arguments = ["-I", "-c", &control.display().to_string()];
-        let mut monit = Process::new("monit", program.to_owned(), &arguments, &own);
+        let mut monit = Process::new("monit", program, &arguments, &own);
         monit.start();
         let log = own.join("events");
         let watched = Self { monit, host, log, _directory: directory };
@@ -93,7 +93,8 @@ impl Watched {
     }
 
     /// Whether the kind's service becomes well and nothing more is done for a while.
-    pub async fn becomes_calm(&self, kind: Fault, deadline: Duration) -> bool {
+    pub async fn becomes_calm(&mut self, kind: Fault, deadline: Duration) -> bool {
+        assert!(!self.monit.has_ended(), "monit has ended: {}", self.monit.last_words(20));
         let end = Instant::now() + deadline;
         let mut seen = (self.log_len(), Instant::now());
         while seen.1.elapsed() < CALM && Instant::now() < end {

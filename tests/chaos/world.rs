@@ -203,10 +203,8 @@ impl World {
         let late_us = now_us() - COOLDOWN_US;
         let plans = self.mended.ask("plans").await;
         let is_late = |plan: &&Value| plan["end"].is_null() || read_us(&plan["changed"]) > late_us;
-        match rows(&plans).filter(is_about).find(is_late) {
-            Some(plan) => Err(plan.to_string()),
-            None => Ok(()),
-        }
+        let late = rows(&plans).filter(is_about).find(is_late);
+        late.map_or(Ok(()), |plan| Err(plan.to_string()))
     }
 }
 
