@@ -25,8 +25,10 @@ use faults::{Fault, KINDS};
 use monit::Watched;
 use world::{now_us, World};
 
-/// For a fault to be mended, and for the host to be calm before the next.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// For a fault to be mended.
+const PATIENCE: Duration = Duration::from_secs(75);
+/// For the host to be calm before the next.
+const CALM: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(100);
 
 fn runs() -> usize {
@@ -100,7 +102,7 @@ async fn real_faults_are_mended() {
 
 /// Breaks it, and waits until it is noticed, well again, and proven to be.
 async fn under_fettle(world: &mut World, kind: Fault) -> Run {
-    if let Err(why) = world.becomes_calm(kind, PATIENCE).await {
+    if let Err(why) = world.becomes_calm(kind, CALM).await {
         println!("{} is not begun: {why}", kind.name());
         return Run::new(now_us());
     }
@@ -146,7 +148,7 @@ async fn monit_is_measured_beside_it() {
 
 /// Breaks it, and waits until it is told of and well again.
 async fn under_monit(watched: &mut Watched, kind: Fault) -> Run {
-    if !watched.becomes_calm(kind, PATIENCE).await {
+    if !watched.becomes_calm(kind, CALM).await {
         println!("{} is not begun under monit: it is not calm", kind.name());
         return Run::new(now_us());
     }

@@ -58,7 +58,7 @@ pub const KINDS: [Fault; 17] = [
 const SOON: Duration = Duration::from_secs(60);
 /// Requests to the pool come so far apart, and each takes a replica so long.
 const REQUEST_PAUSE: Duration = Duration::from_millis(22);
-const REQUEST: &str = "/work?ms=30";
+const REQUEST: &str = "/work?ms=33";
 
 impl Fault {
     pub fn name(self) -> &'static str {
