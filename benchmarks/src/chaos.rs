@@ -39,6 +39,8 @@ impl Runs {
     fn read(who: &str, lines: &[String]) -> Self {
         let mut runs = Self::default();
         for line in lines {
+            // With --nocapture a test's first line follows on its name.
+            let line = line.rsplit(" ... ").next().unwrap_or_default();
             let words: Vec<&str> = line.split(' ').collect();
             let &[first, kind, "detected", detected, "well", well, ref rest @ ..] = &*words else { continue };
             if first != who {
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn lines_of_the_test_are_read_and_others_passed_by() {
         let lines: Vec<String> = [
-            "chaos crash detected 1.20 well 1.70 recovered 5.00",
+            "test real_faults_are_mended ... chaos crash detected 1.20 well 1.70 recovered 5.00",
             "chaos crash detected never well never recovered never",
             "monit crash detected 0.90 well 2.10",
             "chaos in all: 1 of 2 recovered, 1 actions, none outside policy",

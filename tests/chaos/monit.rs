@@ -129,13 +129,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// The time-out of the start is short, because Monit looks at no port of a process that is younger.
     fn process(&mut self, name: &str, service: &Service, before: &[&str], more: &[&str], tests: &str) {
         let own = self.own.display();
         let words = [before, &service.words(more)[..]].concat().join(" ");
         let _ = write!(
             self.text,
             "check process {name} with pidfile {own}/{name}.pid\n\
-             \x20 start program = \"{own}/start {own}/{name}.pid {words}\"\n\
+             \x20 start program = \"{own}/start {own}/{name}.pid {words}\" with timeout 5 seconds\n\
              \x20 stop program = \"{own}/stop {own}/{name}.pid\"\n\
              \x20 if failed host 127.0.0.1 port {} protocol http request \"/health\" with timeout 1 seconds \
              then restart\n{tests}",
