@@ -78,8 +78,8 @@ fn quantile(values: impl Iterator<Item = Option<f64>>, share: f64) -> Option<f64
 }
 
 /// Median and 95th percentile.
-fn both<'a>(runs: impl Iterator<Item = &'a Run> + Clone, of: impl Fn(&Run) -> Option<f64>) -> [String; 2] {
-    [0.5, 0.95].map(|share| quantile(runs.clone().map(&of), share).map_or_else(|| "-".to_owned(), number))
+fn both(runs: &[Run], of: impl Fn(&Run) -> Option<f64>) -> [String; 2] {
+    [0.5, 0.95].map(|share| quantile(runs.iter().map(&of), share).map_or_else(|| "-".to_owned(), number))
 }
 
 /// The benchmark.
@@ -140,9 +140,9 @@ fn own_table(own: &Runs) -> Table {
         let runs = own.of(kind);
         let recovered = runs.iter().filter(|run| run.recovered_s.is_some()).count();
         let [detected, well, proven] = [
-            both(runs.iter(), |run| run.detected_s),
-            both(runs.iter(), |run| run.well_s),
-            both(runs.iter(), |run| run.recovered_s),
+            both(runs, |run| run.detected_s),
+            both(runs, |run| run.well_s),
+            both(runs, |run| run.recovered_s),
         ];
         let mut row = vec![kind.clone(), runs.len().to_string(), recovered.to_string()];
         row.extend([detected, well, proven].into_iter().flatten());
@@ -171,8 +171,8 @@ fn peer_table(own: &Runs, peer: &Runs) -> Table {
         let well = its.iter().filter(|run| run.well_s.is_some()).count();
         let mut row = vec![kind.clone(), its.len().to_string(), well.to_string()];
         for runs in [its, ours] {
-            row.extend(both(runs.iter(), |run| run.detected_s));
-            row.extend(both(runs.iter(), |run| run.well_s));
+            row.extend(both(runs, |run| run.detected_s));
+            row.extend(both(runs, |run| run.well_s));
         }
         table.row(&row.iter().map(String::as_str).collect::<Vec<_>>());
     }
