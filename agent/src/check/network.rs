@@ -115,7 +115,7 @@ pub(super) async fn get(
             Wanted::Beginning => read(&mut response, &mut body).await.map_err(broken)?,
             // It has answered badly already: a reason that breaks off or does not come changes nothing.
             Wanted::Reason => {
-                drop(tokio::time::timeout(REASON_PATIENCE, read(&mut response, &mut body)).await)
+                drop(tokio::time::timeout(REASON_PATIENCE, read(&mut response, &mut body)).await);
             }
         }
         Ok((status, body))
