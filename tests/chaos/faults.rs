@@ -147,7 +147,7 @@ impl Fault {
             Self::Hang => host.stuck.signal(Signal::STOP),
             Self::MemoryLeak => asked(&host.leaky, "/leak?mib=250").await,
             Self::DescriptorLeak => asked(&host.opener, "/descriptors?each_second=4000").await,
-            Self::CpuHog => asked(&host.hog, "/burn?threads=2").await,
+            Self::CpuHog => asked(&host.hog, "/burn?threads=4").await,
             Self::Zombies => asked(&host.breeder, "/zombies?count=60").await,
             Self::DiskFull => fill(&host.files.join("disk"), 1 << 20, 64),
             Self::InodesGone => fill(&host.files.join("disk"), 0, 1000),
