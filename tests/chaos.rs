@@ -100,12 +100,18 @@ async fn real_faults_are_mended() {
     assert!(mended * 100 >= all.len() * 95, "{all:#?}");
 }
 
+/// Faults come at any moment of the second in which both watchers look; the last one ended at a certain one.
+async fn any_moment() {
+    tokio::time::sleep(Duration::from_millis(rand::random_range(0..1000))).await;
+}
+
 /// Breaks it, and waits until it is noticed, well again, and proven to be.
 async fn under_fettle(world: &mut World, kind: Fault) -> Run {
     if let Err(why) = world.becomes_calm(kind, CALM).await {
         println!("{} is not begun: {why}", kind.name());
         return Run::new(now_us());
     }
+    any_moment().await;
     let mut run = Run::new(now_us());
     kind.strike_world(world).await;
     let mut collector_lives = true;
@@ -152,6 +158,7 @@ async fn under_monit(watched: &mut Watched, kind: Fault) -> Run {
         println!("{} is not begun under monit: it is not calm", kind.name());
         return Run::new(now_us());
     }
+    any_moment().await;
     let log_len = watched.log_len();
     let mut run = Run::new(now_us());
     kind.strike(&mut watched.host).await;
