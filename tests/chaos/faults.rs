@@ -238,6 +238,9 @@ impl Fault {
             world.mended.stack.healthy(SOON).await;
         }
         self.clear(&mut world.host).await;
+        if matches!(self, Self::Partition | Self::CollectorKilled) {
+            world.keeps_up(SOON).await;
+        }
     }
 }
 

@@ -37,6 +37,9 @@ const COOLDOWN_US: i64 = 16_000_000;
 const REMEMBERED: [&str; 2] = ["component_flapping", "component_actions_failing"];
 const START: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(200);
+/// Seconds that arrive no later than this arrive as they end, µs.
+const LATE_US: i64 = 2_000_000;
+const STEADY: Duration = Duration::from_secs(5);
 
 /// Rules beside the default pack: what this operator calls too much.
 const RULES: &str = "rules:
@@ -181,6 +184,21 @@ impl World {
                 Err(_) => tokio::time::sleep(LOOK).await,
                 Ok(()) => return Ok(()),
             }
+        }
+    }
+
+    /// Waits until seconds of the host arrive as they end, for a while: a collector that was away has much to make
+    /// up for, and what is slow by that is not the next fault's.
+    pub async fn keeps_up(&self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        let mut since = Instant::now();
+        while since.elapsed() < STEADY && Instant::now() < end {
+            let seen = self.mended.ask("components").await;
+            let newest_us = rows(&seen).map(|row| read_us(&row["seen"])).max().unwrap_or_default();
+            if now_us() - newest_us > LATE_US {
+                since = Instant::now();
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
