@@ -3,6 +3,7 @@
 
 mod agent;
 mod alerts;
+mod chaos;
 mod child;
 mod compare;
 mod delay;
@@ -105,6 +106,17 @@ enum Command {
     },
     /// Parts away, quotas reached, disks full and failing.
     Away(Settings),
+    /// Real faults, mended by nobody but Fettle, next to Monit.
+    Chaos {
+        #[command(flatten)]
+        settings: Settings,
+        /// Runs of each kind.
+        #[arg(long, default_value_t = 10)]
+        runs: u64,
+        /// Kinds, by comma.
+        #[arg(long, default_value = "all")]
+        kinds: String,
+    },
     /// Real faults, foretold by models that never saw their kind.
     Failure(Settings),
     /// Uses something up until it fails (used by `failure`).
@@ -187,6 +199,7 @@ async fn measure(command: Command) -> anyhow::Result<()> {
         Command::Alerts { settings, scale } => alerts::alerts(&settings, &scale).await,
         Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,
         Command::Away(settings) => suites::away(&settings).await,
+        Command::Chaos { settings, runs, kinds } => chaos::chaos(&settings, runs, &kinds).await,
         Command::Failure(settings) => failure::failure(&settings).await,
         Command::Floor { .. } | Command::Part { .. } | Command::Victim(_) => Ok(()),
     }

@@ -16,8 +16,9 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 /// What a run of a test printed.
-struct Output {
-    lines: Vec<String>,
+pub(crate) struct Output {
+    /// Its lines.
+    pub(crate) lines: Vec<String>,
     passed: bool,
     seconds: f64,
 }
@@ -80,7 +81,13 @@ fn failures(output: &Output) -> f64 {
     f64::from(u8::from(!output.passed))
 }
 
-fn finish(mut report: Report, output: &Output, keys: &[&str], settings: &Settings) -> anyhow::Result<()> {
+/// Adds what every run of a test tells, and lines that hold one of the keys, and publishes.
+pub(crate) fn finish(
+    mut report: Report,
+    output: &Output,
+    keys: &[&str],
+    settings: &Settings,
+) -> anyhow::Result<()> {
     report.figure("seconds", output.seconds);
     report.note(format!("It took {} s.", number(output.seconds)));
     let told = output.lines.iter().filter(|line| {
@@ -101,7 +108,7 @@ fn finish(mut report: Report, output: &Output, keys: &[&str], settings: &Setting
 }
 
 /// Runs one test file of the tests crate in release, passing on what it prints.
-async fn run(test: &str, environment: &[(&str, String)]) -> anyhow::Result<Output> {
+pub(crate) async fn run(test: &str, environment: &[(&str, String)]) -> anyhow::Result<Output> {
     let began = Instant::now();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["test", "--release", "--locked", "-p", "fettle-tests", "--test", test, "--"];

@@ -1,12 +1,16 @@
 //! The kinds of faults: how each is done, and when the host is well again.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use fettle_tests::load::Load;
 use fettle_tests::mended::Service;
 use rustix::process::Signal;
 
-use super::host::World;
+use super::host::{answers, Host};
+use super::world::{Done, World};
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,31 +27,38 @@ pub enum Fault {
     BadRelease,
     DependencyDown,
     PrimaryLost,
+    Overload,
+    Zombies,
     AgentKilled,
     CollectorKilled,
     Partition,
 }
 
-/// All kinds.
-pub const KINDS: [Fault; 15] = [
+/// All kinds, those of one component apart from each other.
+pub const KINDS: [Fault; 17] = [
     Fault::Crash,
-    Fault::CrashLoop,
     Fault::Hang,
-    Fault::MemoryLeak,
-    Fault::CpuHog,
     Fault::DiskFull,
-    Fault::InodesGone,
-    Fault::DescriptorLeak,
+    Fault::DependencyDown,
     Fault::Permission,
     Fault::BadRelease,
-    Fault::DependencyDown,
-    Fault::PrimaryLost,
     Fault::AgentKilled,
+    Fault::MemoryLeak,
+    Fault::DescriptorLeak,
+    Fault::CpuHog,
+    Fault::PrimaryLost,
+    Fault::InodesGone,
+    Fault::Zombies,
     Fault::CollectorKilled,
+    Fault::Overload,
+    Fault::CrashLoop,
     Fault::Partition,
 ];
 
 const SOON: Duration = Duration::from_secs(60);
+/// Requests to the pool come so far apart, and each takes a replica so long.
+const REQUEST_PAUSE: Duration = Duration::from_millis(22);
+const REQUEST: &str = "/work?ms=33";
 
 impl Fault {
     pub fn name(self) -> &'static str {
@@ -64,6 +75,8 @@ impl Fault {
             Self::BadRelease => "bad_release",
             Self::DependencyDown => "dependency_down",
             Self::PrimaryLost => "primary_lost",
+            Self::Overload => "overload",
+            Self::Zombies => "zombies",
             Self::AgentKilled => "agent_killed",
             Self::CollectorKilled => "collector_killed",
             Self::Partition => "nats_partition",
@@ -73,14 +86,19 @@ impl Fault {
     /// Component that is to be mended.
     pub fn component(self) -> &'static str {
         match self {
-            Self::Crash | Self::CrashLoop | Self::Hang | Self::AgentKilled | Self::CollectorKilled => "web",
-            Self::MemoryLeak | Self::DescriptorLeak => "leaky",
+            Self::Crash | Self::AgentKilled | Self::CollectorKilled => "web",
+            Self::CrashLoop => "shop",
+            Self::Hang => "stuck",
+            Self::MemoryLeak => "leaky",
+            Self::DescriptorLeak => "opener",
             Self::CpuHog => "hog",
             Self::DiskFull | Self::InodesGone => "disk",
             Self::Permission => "data",
             Self::BadRelease => "release",
             Self::DependencyDown => "back",
             Self::PrimaryLost => "proxy",
+            Self::Overload => "pool",
+            Self::Zombies => "breeder",
             Self::Partition => "alone",
         }
     }
@@ -90,96 +108,164 @@ impl Fault {
         self == Self::Partition
     }
 
-    /// Breaks it.
-    pub async fn strike(self, world: &mut World) {
+    /// Whether it needs a file system of its own.
+    pub fn needs_disk(self) -> bool {
+        matches!(self, Self::DiskFull | Self::InodesGone)
+    }
+
+    /// The service whose processes it breaks, if it breaks processes.
+    fn broken(self, host: &Host) -> Option<&Service> {
         match self {
-            Self::Crash => world.web.signal(Signal::KILL),
-            Self::CrashLoop => {
-                for _ in 0..3 {
-                    world.web.signal(Signal::KILL);
-                    tokio::time::sleep(Duration::from_millis(700)).await;
-                }
-            }
-            Self::Hang => world.web.signal(Signal::STOP),
-            Self::MemoryLeak => drop(world.leaky.get("/leak?mib=120").await),
-            Self::DescriptorLeak => drop(world.leaky.get("/descriptors?each_second=400").await),
-            Self::CpuHog => drop(world.hog.get("/burn?threads=1").await),
-            Self::DiskFull => fill(&world.files.join("disk"), 1 << 20, 64),
-            Self::InodesGone => fill(&world.files.join("disk"), 0, 1000),
-            Self::Permission => set_mode(&world.files.join("data"), 0o000),
+            Self::Crash | Self::AgentKilled | Self::CollectorKilled => Some(&host.web),
+            Self::CrashLoop => Some(&host.shop),
+            Self::Hang => Some(&host.stuck),
+            Self::MemoryLeak => Some(&host.leaky),
+            Self::DescriptorLeak => Some(&host.opener),
+            Self::CpuHog => Some(&host.hog),
+            Self::Zombies => Some(&host.breeder),
+            Self::BadRelease => Some(&host.release),
+            Self::DependencyDown => Some(&host.back),
+            Self::Partition => Some(&host.alone),
+            Self::DiskFull | Self::InodesGone | Self::Permission | Self::PrimaryLost | Self::Overload => None,
+        }
+    }
+
+    /// The service by which users see that something is wrong.
+    fn seen(self, host: &Host) -> Option<&Service> {
+        match self {
+            Self::Permission => Some(&host.data),
+            Self::DependencyDown => Some(&host.front),
+            Self::PrimaryLost => Some(&host.proxy),
+            other => other.broken(host),
+        }
+    }
+
+    /// Breaks the host, whoever looks after it.
+    pub async fn strike(self, host: &mut Host) {
+        host.struck = self.broken(host).map_or_else(Vec::new, Service::pids);
+        match self {
+            Self::Hang => host.stuck.signal(Signal::STOP),
+            Self::MemoryLeak => asked(&host.leaky, "/leak?mib=250").await,
+            Self::DescriptorLeak => asked(&host.opener, "/descriptors?each_second=4000").await,
+            Self::CpuHog => asked(&host.hog, "/burn?threads=4").await,
+            Self::Zombies => asked(&host.breeder, "/zombies?count=60").await,
+            Self::DiskFull => fill(&host.files.join("disk"), 1 << 20, 64),
+            Self::InodesGone => fill(&host.files.join("disk"), 0, 1000),
+            Self::Permission => set_mode(&host.files.join("data"), 0o000),
             Self::BadRelease => {
-                link(&world.files.join("current"), Path::new("releases/2"));
-                world.release.signal(Signal::KILL);
+                link(&host.files.join("current"), Path::new("releases/2"));
+                host.release.signal(Signal::KILL);
             }
-            Self::DependencyDown => world.back.signal(Signal::KILL),
-            Self::PrimaryLost => world.primary.signal(Signal::STOP),
-            Self::AgentKilled => {
-                world.mended.agent.kill();
-                world.web.signal(Signal::KILL);
-                world.mended.agent.start();
-            }
-            Self::CollectorKilled => {
-                world.web.signal(Signal::KILL);
-                // In the middle of what it does about it.
-                tokio::time::sleep(Duration::from_millis(2_200)).await;
-                world.mended.stack.collector.kill();
-                world.mended.stack.collector.start();
-                world.mended.stack.healthy(SOON).await;
-            }
-            Self::Partition => {
-                world.mended.stack.nats.signal(Signal::STOP);
-                world.alone.signal(Signal::KILL);
+            Self::PrimaryLost => host.primary.signal(Signal::STOP),
+            Self::Overload => host.load = Some(Load::start(host.pool_ports(), REQUEST, REQUEST_PAUSE)),
+            Self::Crash
+            | Self::CrashLoop
+            | Self::DependencyDown
+            | Self::AgentKilled
+            | Self::CollectorKilled
+            | Self::Partition => {
+                if let Some(service) = self.broken(host) {
+                    service.signal(Signal::KILL);
+                }
             }
         }
     }
 
-    /// Whether the host is well again, as its users see it.
-    pub async fn is_well(self, world: &World) -> bool {
+    /// Breaks the host under Fettle, and Fettle with it where that is the kind.
+    pub async fn strike_world(self, world: &mut World) {
         match self {
-            Self::Crash | Self::CrashLoop | Self::Hang | Self::AgentKilled | Self::CollectorKilled => {
-                answers(&world.web).await
-            }
-            Self::MemoryLeak | Self::DescriptorLeak => answers(&world.leaky).await,
-            Self::CpuHog => answers(&world.hog).await,
-            Self::DiskFull | Self::InodesGone => {
-                world.disk.is_none() || std::fs::write(world.files.join("disk/trial"), [0; 4096]).is_ok()
-            }
-            Self::Permission => answers(&world.data).await,
-            Self::BadRelease => answers(&world.release).await,
-            Self::DependencyDown => answers(&world.front).await,
-            Self::PrimaryLost => answers(&world.proxy).await,
-            Self::Partition => answers(&world.alone).await,
+            Self::Partition => world.mended.stack.nats.signal(Signal::STOP),
+            Self::AgentKilled => world.mended.agent.kill(),
+            _ => {}
+        }
+        self.strike(&mut world.host).await;
+        if self == Self::AgentKilled {
+            world.mended.agent.start();
+        }
+    }
+
+    /// A service that dies again as soon as it was started anew: once.
+    pub fn strike_again(self, host: &mut Host) {
+        let pids =
+            if self == Self::CrashLoop && host.struck.len() == 1 { host.shop.pids() } else { Vec::new() };
+        if pids.iter().any(|pid| !host.struck.contains(pid)) {
+            host.shop.signal(Signal::KILL);
+            host.struck.extend(pids);
+        }
+    }
+
+    /// Whether it is the collector's turn to die: in the middle of what it does.
+    pub fn kills_collector(self, done: Done) -> bool {
+        self == Self::CollectorKilled && done.under_way
+    }
+
+    /// Whether the host is well again, as its users see it.
+    pub async fn is_well(self, host: &Host) -> bool {
+        if self.broken(host).is_some_and(|service| service.pids().iter().any(|pid| host.struck.contains(pid)))
+        {
+            return false;
+        }
+        match self {
+            // It is to die once more.
+            Self::CrashLoop if host.struck.len() == 1 => false,
+            Self::DiskFull | Self::InodesGone => host.disk.is_none() || host.has_room(),
+            Self::Overload => host.pool_is_well().await,
+            Self::Zombies => zombies() == 0 && answers(&host.breeder).await,
+            _ => match self.seen(host) {
+                Some(service) => answers(service).await,
+                None => true,
+            },
         }
     }
 
     /// Takes away what the fault left behind, so that the next run begins on a sound host.
-    pub async fn clear(self, world: &mut World) {
+    pub async fn clear(self, host: &mut Host) {
         match self {
             Self::PrimaryLost => {
-                world.primary.signal(Signal::CONT);
-                link(&world.files.join("upstream"), &world.files.join("upstreams/primary"));
+                host.primary.signal(Signal::CONT);
+                link(&host.files.join("upstream"), &host.files.join("upstreams/primary"));
             }
-            Self::Partition => {
-                world.mended.stack.nats.signal(Signal::CONT);
-                world.mended.stack.healthy(SOON).await;
-            }
-            Self::DiskFull | Self::InodesGone => {
-                let _ = std::fs::remove_file(world.files.join("disk/trial"));
-            }
+            Self::Overload => host.load = None,
             _ => {}
+        }
+        host.struck.clear();
+    }
+
+    /// The same for what stands around the host.
+    pub async fn clear_world(self, world: &mut World) {
+        if self == Self::Partition {
+            world.mended.stack.nats.signal(Signal::CONT);
+            world.mended.stack.healthy(SOON).await;
+        }
+        self.clear(&mut world.host).await;
+        if matches!(self, Self::Partition | Self::CollectorKilled) {
+            world.keeps_up(SOON).await;
         }
     }
 }
 
-async fn answers(service: &Service) -> bool {
-    service.get("/health").await.is_ok_and(|status| status == 200)
+/// Asks a service to break itself. It may be too broken to answer.
+async fn asked(service: &Service, path: &str) {
+    let _ = service.get(path).await;
 }
 
-/// Writes log files until there is no more room.
+/// Dead children that nobody has waited for.
+fn zombies() -> usize {
+    let is_zombie = |entry: &std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        stat.contains("(true) Z")
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter(is_zombie).count()
+}
+
+/// Writes log files until there is no more room: an hour old, as most of what fills a disk has long been there.
 fn fill(directory: &Path, bytes: usize, most: usize) {
+    let old = SystemTime::now() - Duration::from_secs(3600);
     for number in 0..most {
-        let path = directory.join(format!("{number}.log"));
-        if std::fs::write(path, vec![0; bytes]).is_err() {
+        let Ok(mut file) = File::create(directory.join(format!("{number}.log"))) else { return };
+        let written = file.write_all(&vec![0; bytes]);
+        file.set_modified(old).unwrap();
+        if written.is_err() {
             return;
         }
     }

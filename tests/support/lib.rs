@@ -6,6 +6,7 @@
 pub mod binaries;
 pub mod faults;
 pub mod life;
+pub mod load;
 pub mod mended;
 pub mod plan;
 pub mod process;

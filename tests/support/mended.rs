@@ -1,13 +1,17 @@
 //! A host that is mended: the whole stack with operations, an agent with a host's own file, and services
 //! (`fettle-test-victim`) to break.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::process::{free_port, Process};
+use super::binaries::fettle;
+use super::process::{free_port, free_ports, Process};
 use super::sink::Sink;
 use super::sql::http_client;
 use super::stack::{Stack, START};
@@ -23,7 +27,9 @@ pub struct Mended {
     /// Where notifications go.
     pub sink: Sink,
     components: PathBuf,
+    config: PathBuf,
     head: String,
+    http: reqwest::Client,
 }
 
 /// What a mended host is given beside its components; by default everything as shipped but for limits that do
@@ -81,8 +87,10 @@ impl Mended {
         }
         std::fs::write(stack.path("collector.toml"), operations).expect("the directory is writable");
         stack.start().await;
+        let http = http_client();
         let key = until("operations give their key", START, || async {
-            when(ask(&stack, "operations").await.unwrap_or_default()["public_key"].clone(), Value::is_string)
+            let said = ask(&http, &stack, "operations").await.unwrap_or_default();
+            when(said["public_key"].clone(), Value::is_string)
         })
         .await;
         let keys: String = given.keys.iter().map(|key| format!(", \"{key}\"")).collect();
@@ -91,12 +99,16 @@ impl Mended {
         std::fs::write(&own, format!("{head}{}", components(&files))).expect("the directory is writable");
         let config = files.join("agent.toml");
         let state = stack.path("act").display().to_string();
-        let text = format!("[act]\nfile = \"{}\"\nstate_dir = \"{state}\"\n", own.display());
+        // A test's machine is busy, and these services are checked four times a second.
+        let text = format!(
+            "[act]\nfile = \"{}\"\nstate_dir = \"{state}\"\n[sample]\ncpu_budget = \"100%\"\n",
+            own.display()
+        );
         std::fs::write(&config, text).expect("the directory is writable");
         let mut agent = stack.agent(HOST);
         agent.argue(&["--config", &config.display().to_string()]);
         agent.start();
-        Self { stack, agent, sink, components: own, head }
+        Self { stack, agent, sink, components: own, config, head, http }
     }
 
     /// Writes the host's file anew.
@@ -116,7 +128,33 @@ impl Mended {
 
     /// Asks the collector.
     pub async fn ask(&self, what: &str) -> Value {
-        ask(&self.stack, what).await.unwrap_or_default()
+        ask(&self.http, &self.stack, what).await.unwrap_or_default()
+    }
+
+    /// Actions that stand in the agent's own ledger, oldest first.
+    pub fn own_actions(&self) -> Vec<Value> {
+        let asked = Command::new(fettle("fettle-agent"))
+            .args(["actions", "--json", "--config"])
+            .arg(&self.config)
+            .output()
+            .expect("the agent's program can be started");
+        let lines = String::from_utf8_lossy(&asked.stdout).into_owned();
+        lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Whether `fettle audit verify` finds the chain whole, and what it said.
+    pub fn verify_audit(&self) -> Result<String, String> {
+        let asked = Command::new(fettle("fettle"))
+            .args(["audit", "verify", "--http", &format!("127.0.0.1:{}", self.stack.http_port)])
+            .args(["--url", &format!("http://127.0.0.1:{}", self.stack.sql_port)])
+            .output()
+            .expect("fettle can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if asked.status.success() {
+            Ok(text(&asked.stdout))
+        } else {
+            Err(text(&asked.stderr))
+        }
     }
 
     /// Waits until operations see the component up (or down).
@@ -183,10 +221,26 @@ fn alerting(sink: &Sink) -> String {
     )
 }
 
-async fn ask(stack: &Stack, what: &str) -> anyhow::Result<Value> {
+async fn ask(http: &reqwest::Client, stack: &Stack, what: &str) -> anyhow::Result<Value> {
     let url = format!("{}/api/v3/{what}", stack.http_url());
-    Ok(http_client().get(url).send().await?.error_for_status()?.json().await?)
+    Ok(http.get(url).send().await?.error_for_status()?.json().await?)
 }
+
+/// A directory of its own for the victim's program: other users must get there, and below the home of
+/// root they cannot. It also holds a name for each service.
+///
+/// # Panics
+/// The program or the directory for temporary files is not there.
+pub fn lend(victim: &str) -> TempDir {
+    let directory = TempDir::with_prefix("fettle-victim-").expect("a temporary directory");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("a directory of one's own can be opened");
+    std::fs::copy(victim, directory.path().join(VICTIM)).expect("the program can be copied");
+    directory
+}
+
+/// Name of the program in the directory that it is lent in.
+const VICTIM: &str = "victim";
 
 /// A service of the host's file.
 #[derive(Debug)]
@@ -194,29 +248,49 @@ pub struct Service {
     /// Its address.
     pub address: String,
     program: String,
+    http: reqwest::Client,
 }
 
 impl Service {
     /// One on a free port, that is not running yet.
     pub fn new(victim: &str) -> Self {
-        Self { address: format!("127.0.0.1:{}", free_port()), program: victim.to_owned() }
+        Self::on(victim, free_port())
     }
 
-    /// The same whose process is called `name`, so that rules can tell it from others.
-    pub fn named(victim: &str, name: &str) -> Self {
-        let program = Path::new(victim).with_file_name(name);
-        if std::fs::symlink_metadata(&program).is_err() {
-            // The kernel calls a process by the name it was started under.
-            let _ = std::os::unix::fs::symlink(victim, &program);
-        }
-        Self::new(&program.display().to_string())
+    fn on(program: &str, port: u16) -> Self {
+        Self { address: format!("127.0.0.1:{port}"), program: program.to_owned(), http: http_client() }
+    }
+
+    /// One whose process is called `name`, so that rules can tell it from others; `programs` was [`lend`].
+    /// It has the port for each of so many replicas, one after the other.
+    ///
+    /// # Panics
+    /// There is a service of this name already.
+    pub fn named(programs: &Path, name: &str, replicas: u16) -> Self {
+        let program = programs.join(name);
+        // The kernel calls a process by the name it was started under.
+        std::os::unix::fs::symlink(VICTIM, &program).expect("each service has a name of its own");
+        Self::on(&program.display().to_string(), free_ports(replicas))
+    }
+
+    /// Words of its command line.
+    pub fn words<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut words = vec![self.program.as_str(), "--listen", &self.address];
+        words.extend(more);
+        words
+    }
+
+    /// Its first port.
+    ///
+    /// # Panics
+    /// Never: its address was made from a port.
+    pub fn port(&self) -> u16 {
+        self.address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("an address ends in a port")
     }
 
     /// Its command line, as TOML.
     pub fn command(&self, more: &[&str]) -> String {
-        let mut words = vec![self.program.as_str(), "--listen", &self.address];
-        words.extend(more);
-        serde_json::to_string(&words).expect("words are JSON")
+        serde_json::to_string(&self.words(more)).expect("words are JSON")
     }
 
     /// `runs` and `check` of a supervised component, checked by HTTP four times a second.
@@ -254,8 +328,12 @@ impl Service {
 
     /// Asks it for something, such as `/leak?mib=20`.
     pub async fn get(&self, path: &str) -> anyhow::Result<u16> {
-        let asked =
-            http_client().get(format!("http://{}{path}", self.address)).timeout(Duration::from_secs(2));
+        self.get_within(path, Duration::from_secs(2)).await
+    }
+
+    /// The same with little patience.
+    pub async fn get_within(&self, path: &str, patience: Duration) -> anyhow::Result<u16> {
+        let asked = self.http.get(format!("http://{}{path}", self.address)).timeout(patience);
         Ok(asked.send().await?.status().as_u16())
     }
 }

@@ -17,12 +17,19 @@ use super::wait::until;
 /// (`net.ipv4.ip_local_port_range`), so that none of these takes it while its part is down, and never
 /// the same one twice in a process.
 pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// So many of them, one after the other; gives the first.
+pub fn free_ports(count: u16) -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().expect("no test panics while it holds the ports");
     loop {
-        let port = rand::random_range(15_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
-            return port;
+        let first = rand::random_range(15_000..32_000);
+        let is_free = |port| !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (first..first + count).all(is_free) {
+            given.extend(first..first + count);
+            return first;
         }
     }
 }

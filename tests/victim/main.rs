@@ -13,6 +13,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+/// For a service that it needs.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// What it is told on the command line.
 #[derive(Default)]
 struct Options {
@@ -21,7 +24,7 @@ struct Options {
     data: Option<PathBuf>,
     /// Directory of the release; its `config` must say `ok`, or the program ends at once.
     release: Option<PathBuf>,
-    /// Address that must take a connection at each health check.
+    /// Address of a service that must be well at each health check.
     needs: Option<String>,
     /// Link to the address of the primary: a file that holds it.
     primary: Option<PathBuf>,
@@ -72,7 +75,7 @@ fn options() -> Result<Options, String> {
             "--release" => options.release = Some(value.into()),
             "--needs" => options.needs = Some(value),
             "--primary" => options.primary = Some(value.into()),
-            // `--listen-base HOST:PORT` and `--replica N`: replica N listens on PORT + N.
+            // Replica N listens on the port of `--listen` + N.
             "--replica" => {
                 let (host, port) = options.listen.rsplit_once(':').ok_or("--listen comes first")?;
                 let port: u16 = port.parse().map_err(|_| "the port is no number")?;
@@ -183,9 +186,18 @@ fn health(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+/// Asks another service for its health: one that hangs still has its connections taken by the kernel.
 fn reach(address: &str) -> Result<(), String> {
     let to = address.parse().map_err(|_| format!("{address:?} is no address"))?;
-    TcpStream::connect_timeout(&to, Duration::from_millis(300))
-        .map(drop)
-        .map_err(|error| format!("{address}: {error}"))
+    let failed = |error: std::io::Error| format!("{address}: {error}");
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(failed)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: it\r\n\r\n").map_err(failed)?;
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).map_err(failed)?;
+    if line.contains(" 200 ") {
+        Ok(())
+    } else {
+        Err(format!("{address} answered {line:?}"))
+    }
 }

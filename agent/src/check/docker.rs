@@ -8,7 +8,7 @@ use hyper::Uri;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-use super::network::{get, piece};
+use super::network::{get, piece, Wanted};
 use super::verdict::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -61,7 +61,7 @@ pub(super) async fn container(name: &str, socket: &Path) -> Result<Container, Fa
     let uri: Uri = format!("/containers/{name}/json")
         .parse()
         .map_err(|error| Failure::new(format!("{name}: {error}")))?;
-    let (status, body) = get(stream, &uri, true).await?;
+    let (status, body) = get(stream, &uri, |_| Wanted::Beginning).await?;
     if status != 200 {
         return Err(Failure::new(format!("Docker answered {status} about {name}: {}", piece(&body))));
     }

@@ -2,11 +2,12 @@
 //! connection of its own, as a new client would.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{header, Request, Uri};
+use hyper::{header, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,6 +19,19 @@ use super::verdict::Failure;
 const MOST_BODY: usize = 64 << 10;
 /// Longest part of a server's answer that is repeated in an error.
 const MOST_SAID: usize = 120;
+/// How long a server that has answered badly is listened to for its reason.
+const REASON_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What of a body is wanted, once the status is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// Its beginning.
+    Beginning,
+    /// What it says of the status, if it says it at once.
+    Reason,
+}
 
 /// Names that are being looked up.
 pub(super) type Lookup = Outstanding<std::io::Result<Vec<SocketAddr>>>;
@@ -41,9 +55,17 @@ pub(super) async fn http(
     let addresses: Vec<SocketAddr> =
         found.await.map_err(Failure::new)?.map_err(|cause| Failure::of_io(&host, &cause))?;
     let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause| Failure::of_io(url, &cause))?;
-    let (got, body) = get(stream, &uri, contains.is_some()).await.map_err(|error| error.with(url))?;
+    let wanted = |got| match contains {
+        _ if got != status => Wanted::Reason,
+        Some(_) => Wanted::Beginning,
+        None => Wanted::Nothing,
+    };
+    let (got, body) = get(stream, &uri, wanted).await.map_err(|error| error.with(url))?;
     if got != status {
-        return Err(Failure::new(format!("{url} answered {got} and not {status}")));
+        // What the service says is wrong with it tells more than the number.
+        let said = piece(&body);
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        return Err(Failure::new(format!("{url} answered {got} and not {status}{said}")));
     }
     match contains {
         Some(text) if !contains_text(&body, text) => {
@@ -63,11 +85,11 @@ impl Failure {
     }
 }
 
-/// One GET over a connection: the status and, when wanted, the beginning of the body.
+/// One GET over a connection: the status and what is wanted of the body.
 pub(super) async fn get(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     uri: &Uri,
-    wants_body: bool,
+    wanted: impl Fn(u16) -> Wanted,
 ) -> Result<(u16, Vec<u8>), Failure> {
     let broken = |error: hyper::Error| {
         use std::error::Error as _;
@@ -86,14 +108,17 @@ pub(super) async fn get(
     // The connection ends with this call: it is driven here and by nobody else.
     let asked = async {
         let mut response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status().as_u16();
         let mut body = Vec::new();
-        while wants_body && body.len() < MOST_BODY {
-            let Some(frame) = response.frame().await else { break };
-            if let Ok(data) = frame.map_err(broken)?.into_data() {
-                body.extend_from_slice(&data[..data.len().min(MOST_BODY - body.len())]);
+        match wanted(status) {
+            Wanted::Nothing => {}
+            Wanted::Beginning => read(&mut response, &mut body).await.map_err(broken)?,
+            // It has answered badly already: a reason that breaks off or does not come changes nothing.
+            Wanted::Reason => {
+                drop(tokio::time::timeout(REASON_PATIENCE, read(&mut response, &mut body)).await);
             }
         }
-        Ok((response.status().as_u16(), body))
+        Ok((status, body))
     };
     tokio::pin!(asked, connection);
     tokio::select! {
@@ -105,6 +130,17 @@ pub(super) async fn get(
             Ok(()) => asked.await,
         },
     }
+}
+
+/// Reads the beginning of a body.
+async fn read(response: &mut Response<Incoming>, body: &mut Vec<u8>) -> Result<(), hyper::Error> {
+    while body.len() < MOST_BODY {
+        let Some(frame) = response.frame().await else { break };
+        if let Ok(data) = frame?.into_data() {
+            body.extend_from_slice(&data[..data.len().min(MOST_BODY - body.len())]);
+        }
+    }
+    Ok(())
 }
 
 /// A short piece of what somebody said, for an error.

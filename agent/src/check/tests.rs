@@ -77,11 +77,14 @@ async fn http_is_judged_by_status_and_body() {
             .await;
     let good = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall well".to_vec()).await;
     let bad = answering(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
+    let said = b"HTTP/1.1 503 No\r\nContent-Length: 40\r\n\r\n/srv/data: Permission denied (os error 1";
+    let why = answering(said.to_vec()).await;
     let torn = answering(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()).await;
     let text = format!(
         "[components.good]\ncheck = {{ http = \"http://localhost:{good}/health?x=1\", contains = \"well\" }}\n\
          [components.bad]\ncheck = {{ http = \"http://127.0.0.1:{bad}/\" }}\n\
          [components.wanted]\ncheck = {{ http = \"http://127.0.0.1:{bad}\", status = 503 }}\n\
+         [components.why]\ncheck = {{ http = \"http://127.0.0.1:{why}/\" }}\n\
          [components.torn]\ncheck = {{ http = \"http://127.0.0.1:{torn}/\" }}\n\
          [components.far]\ncheck = {{ http = \"http://127.0.0.1:{far}/\", contains = \"needle\" }}\n\
          [components.nobody]\ncheck = {{ http = \"http://127.0.0.1:1/\" }}\n"
@@ -90,6 +93,9 @@ async fn http_is_judged_by_status_and_body() {
     let said = |name: &str| outcomes[name].result.as_ref().map_err(|failure| failure.error.clone());
     assert_eq!((said("good"), said("wanted")), (Ok(&()), Ok(&())));
     assert!(said("bad").unwrap_err().contains("answered 503 and not 200"));
+    let why = outcomes["why"].result.as_ref().unwrap_err();
+    assert_eq!(why.kind, ErrorKind::Permission, "what the service says of itself counts: {why:?}");
+    assert!(why.error.contains("answered 503 and not 200: /srv/data: Permission denied"), "{why:?}");
     assert!(said("far").unwrap_err().contains("without \"needle\""), "no more than 64 KiB are read");
     assert!(said("torn").is_err());
     assert_eq!(outcomes["nobody"].result.as_ref().unwrap_err().kind, ErrorKind::Network);

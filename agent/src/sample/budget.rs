@@ -14,7 +14,7 @@ pub enum Mode {
     Reduced,
     /// Priorities 1 and 2 each second, priority 3 each ten seconds, the rest not at all.
     Minimal,
-    /// cpu, memory, load, pressure and self, each ten seconds.
+    /// component each second; cpu, memory, load, pressure and self each ten.
     Emergency,
 }
 

@@ -95,6 +95,8 @@ impl Schedule {
                 _ => None,
             },
             Mode::Emergency => match entry.name {
+                // Without it nobody would mend what this host runs, just when it is in trouble.
+                "component" => Some(own.max(SECOND_US)),
                 "cpu" | "memory" | "load" | "pressure" | "self" => Some(own.max(10 * SECOND_US)),
                 _ => None,
             },
@@ -311,6 +313,7 @@ mod tests {
         s.set_mode(Mode::Emergency, 23 * SECOND_US);
         let counts = run(&mut s, 23 * SECOND_US, 40);
         assert!((3..=5).contains(&counts[at(&s, "memory")]), "{counts:?}");
+        assert!((38..=41).contains(&counts[at(&s, "component")]), "{counts:?}");
         assert_eq!(counts[at(&s, "disk")], 0);
         s.set_mode(Mode::Full, 63 * SECOND_US);
         let counts = run(&mut s, 63 * SECOND_US, 2);
