@@ -187,8 +187,10 @@ impl Host {
 
     fn data_component(&self) -> String {
         let data = self.path("data");
-        let base =
-            self.data.declared(&["--data", &data]).replace("runs = { ", "runs = { user = \"nobody\", ");
+        let base = self.data.declared(&["--data", &data]);
+        // No mode keeps root from reading; anybody else is kept from a file of his own.
+        let is_root = rustix::process::geteuid().is_root();
+        let base = if is_root { base.replace("runs = { ", "runs = { user = \"nobody\", ") } else { base };
         format!(
             "[components.data]\n{base}[components.data.allow]\nrestart = true\n\
              fix_permissions.data = {{ path = \"{data}\", mode = \"0644\" }}\n"
