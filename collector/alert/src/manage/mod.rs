@@ -67,8 +67,6 @@ pub struct Manager {
     suppressors: Option<Suppressors>,
     fresh: Vec<Notification>,
     version: u64,
-    /// It goes on from a saved state and has not ticked yet.
-    restored: bool,
 }
 
 /// What a tick decided.
@@ -118,7 +116,6 @@ impl Manager {
             suppressors: None,
             fresh: Vec::new(),
             version: 0,
-            restored: true,
         };
         restored.hand_again();
         restored
@@ -151,8 +148,7 @@ impl Manager {
     /// Decides what is told now. `now_us` is the wall clock in µs since 1970; call it each second or oftener.
     pub fn tick(&mut self, now_us: i64) -> Output {
         let now_us = now_us.max(self.state.ticked_us);
-        // Whoever is restarted again and again has not listened for long enough to say that nobody speaks.
-        if std::mem::take(&mut self.restored) || now_us - self.state.ticked_us > PAUSE_US {
+        if now_us - self.state.ticked_us > PAUSE_US {
             self.state.resumed_us = now_us;
         }
         self.state.ticked_us = now_us;

@@ -47,22 +47,3 @@ fn a_clock_that_was_set_back_is_believed_and_a_late_word_keeps_an_alert_alive() 
     manager.findings(&[word(NOON - hour_us + SECOND, Standing::Firing)], now_us + SECOND);
     assert_eq!(told(&mut manager, now_us + SECOND), [NotificationKind::Firing]);
 }
-
-#[test]
-fn a_collector_that_is_restarted_again_and_again_takes_nothing_for_stale() {
-    let mut manager = Manager::new(Config::default());
-    manager.findings(&[word(NOON, Standing::Firing)], NOON);
-    assert_eq!(told(&mut manager, NOON), [NotificationKind::Firing]);
-    let mut now_us = NOON;
-    for _ in 0..20 {
-        now_us += 8 * SECOND;
-        manager = Manager::restore(Config::default(), manager.state().clone());
-        assert!(told(&mut manager, now_us).iter().all(|kind| *kind == NotificationKind::Firing));
-        assert_eq!(manager.counts().firing, 1);
-    }
-    for _ in 0..61 {
-        now_us += SECOND;
-        told(&mut manager, now_us);
-    }
-    assert_eq!(manager.counts().firing, 0, "one that lives listens, and then says so");
-}
