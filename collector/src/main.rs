@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use fettle_collector::config::RawConfig;
 use fettle_collector::{footprint, service};
+use fettle_shared::address::without_user;
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::watch;
 
@@ -107,7 +108,8 @@ fn command(command: Command) -> anyhow::Result<()> {
             }
             eprintln!(
                 "the configuration is good: NATS {}, ClickHouse {}",
-                settings.nats.url, settings.store.url
+                without_user(&settings.nats.url),
+                without_user(&settings.store.url)
             );
             Ok(())
         }

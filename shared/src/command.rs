@@ -136,7 +136,7 @@ pub struct SignedOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// Not an order that can be read, or too long.
+    /// Not an order that can be read, too long, or with a generation more than a day ahead of the host's clock.
     Malformed,
     /// The signer is not one this host trusts.
     UntrustedKey,

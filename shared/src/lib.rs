@@ -1,6 +1,7 @@
 //! What the agent and the collector agree on: the catalogue of metrics, the frame that carries
 //! samples, and the NATS subjects it travels on. Plain data and pure functions: no I/O, no async.
 
+pub mod address;
 pub mod catalogue;
 pub mod command;
 pub mod error_kind;

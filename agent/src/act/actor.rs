@@ -275,6 +275,7 @@ impl Actor {
                 let mut ledger = lock(&ledger);
                 let frozen = is_frozen(&host);
                 let id = ledger.name("local", &agent, now);
+                ledger.keep_to_clock(now);
                 let situation =
                     Situation { agent: &agent, host: &host, memory: ledger.memory(), frozen, now_us: now };
                 let task = admit_local(id, &name, &rule, &situation)?;
@@ -352,6 +353,7 @@ fn keep_all(
 /// Decides on what came in and writes the decision down.
 fn decide(payload: &[u8], agent: &str, host: &HostFile, ledger: &mut Ledger, now: i64) -> Decided {
     let frozen = is_frozen(host);
+    ledger.keep_to_clock(now);
     let verdict = {
         let memory = ledger.memory();
         admit(payload, &Situation { agent, host, memory, frozen, now_us: now })

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use fettle_shared::address::without_user;
+
 use super::{show_bytes, show_duration, LogFormat, Settings};
 use crate::publish::Credentials;
 
@@ -25,7 +27,7 @@ fn path(path: &Path) -> String {
 fn write(settings: &Settings, out: &mut String) -> std::fmt::Result {
     let Settings { agent, nats, spool, sample, log, metrics, act } = settings;
     writeln!(out, "agent = {}", quoted(agent))?;
-    writeln!(out, "\n[nats]\nurl = {}", quoted(&nats.urls.join(",")))?;
+    writeln!(out, "\n[nats]\nurl = {}", quoted(&without_user(&nats.urls.join(","))))?;
     writeln!(out, "partitions = {}", nats.partitions)?;
     match &nats.credentials {
         Credentials::None => {}

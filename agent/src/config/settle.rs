@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fettle_shared::address::without_user;
 use fettle_shared::catalogue::catalogue;
 use fettle_shared::subjects::{agent_name_from, is_agent_name};
 use toml::Spanned;
@@ -78,7 +79,10 @@ fn urls(text: &str) -> Result<Vec<String>, String> {
         let host = rest.unwrap_or(url);
         let known = rest.is_some() || !url.contains("://");
         if host.is_empty() || !known || host.contains([' ', '/']) {
-            return Err(format!("{url:?} is not a NATS address; write nats://host:4222 or tls://host:4222"));
+            return Err(format!(
+                "{:?} is not a NATS address; write nats://host:4222 or tls://host:4222",
+                without_user(url)
+            ));
         }
     }
     Ok(urls)

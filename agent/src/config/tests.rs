@@ -72,6 +72,17 @@ fn every_key_is_settled_and_what_is_printed_settles_the_same() {
 }
 
 #[test]
+fn a_password_in_an_address_is_used_and_not_printed() {
+    let settings = parse("nats.url = \"nats://web:secret@a:4222,nats://web:secret@b:4222\"").unwrap();
+    assert_eq!(settings.nats.urls[0], "nats://web:secret@a:4222");
+    let printed = settings.render();
+    assert!(printed.contains("nats://a:4222,nats://b:4222") && !printed.contains("secret"), "{printed}");
+    let overrides = Overrides { nats: Some("http://web:secret@a".into()), ..Overrides::default() };
+    let error = Settings::parse(Path::new("f"), "", &overrides, &host()).unwrap_err().to_string();
+    assert!(error.contains("http://a") && !error.contains("secret"), "{error}");
+}
+
+#[test]
 fn the_command_line_goes_before_the_file() {
     let overrides = Overrides {
         agent: Some("x".into()),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
+use fettle_shared::address::without_user;
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -36,6 +37,7 @@ pub(super) async fn connect(
     let seed = agent.to_owned();
     let mut options = ConnectOptions::new()
         .name(name)
+        .custom_inbox_prefix(inbox_prefix(agent))
         .retry_on_initial_connect()
         .max_reconnects(None)
         .subscription_capacity(1024)
@@ -69,11 +71,17 @@ pub(super) async fn connect(
     if let Some((certificate, key)) = &settings.tls_identity {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    let client = options
-        .connect(settings.urls.as_slice())
-        .await
-        .map_err(|error| PublishError::Connect { url: settings.urls.join(", "), cause: error.to_string() })?;
+    let client = options.connect(settings.urls.as_slice()).await.map_err(|error| PublishError::Connect {
+        url: without_user(&settings.urls.join(", ")),
+        cause: error.to_string(),
+    })?;
     Ok((client, events))
+}
+
+/// What the subjects of answers to this agent begin with. Its own, so that NATS can be told to let it hear nobody
+/// else's.
+fn inbox_prefix(agent: &str) -> String {
+    format!("_INBOX_{agent}")
 }
 
 /// Doubles from 100 ms to 5 s, each agent a little different, so that a fleet does not come back in step.

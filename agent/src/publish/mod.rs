@@ -7,6 +7,7 @@
 //! [`Publisher`] does what it says. Knows nothing of files.
 
 mod acks;
+mod boots;
 mod errors;
 mod flow;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_nats::{jetstream, Client, HeaderMap, Message, Subscriber};
+use fettle_shared::address::without_user;
 use fettle_shared::frame::AgentName;
 use fettle_shared::subjects::{message_id, metrics_subject, partition_of, stored_subject, Stored};
 use futures_util::future::{BoxFuture, OptionFuture};
@@ -14,6 +15,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::acks::{self, Answer, Refusal};
+use super::boots::SentBoots;
 use super::flow::{Flow, Work};
 use super::link::{self, LinkEvent};
 use super::stream::{self, StreamSeen};
@@ -75,6 +77,7 @@ pub struct Publisher {
     summed_up: Instant,
     complained: Option<Instant>,
     heard: CollectorHeard,
+    boots: SentBoots,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -139,6 +142,7 @@ impl Publisher {
             created: None,
             complained: None,
             heard: CollectorHeard::new(now),
+            boots: SentBoots::default(),
         })
     }
 
@@ -238,7 +242,9 @@ impl Publisher {
             Wake::Stored(Some(message)) => {
                 if let Some(stored) = Stored::from_bytes(&message.payload) {
                     self.flow.hear();
-                    self.heard.note(now);
+                    if self.boots.knows(stored.boot) {
+                        self.heard.note(now);
+                    }
                     self.spool.confirm(stored);
                 }
             }
@@ -258,7 +264,7 @@ impl Publisher {
     fn on_link(&mut self, event: LinkEvent, now: Instant) {
         match event {
             LinkEvent::Up => {
-                tracing::info!(url = %self.settings.urls.join(", "), "NATS is connected");
+                tracing::info!(url = %without_user(&self.settings.urls.join(", ")), "NATS is connected");
                 self.figures.connected.set(1);
                 self.figures.connects.add(1);
                 self.flow.connect(now);
@@ -360,7 +366,10 @@ impl Publisher {
         let number = self.flow.depart(frame.index, len, again, now);
         let reply = format!("{}.{number}", self.inbox);
         match self.client.publish_with_reply_and_headers(subject, reply, headers, frame.bytes).await {
-            Ok(()) => self.figures.publish_bytes.add(len as u64),
+            Ok(()) => {
+                self.boots.note(frame.boot);
+                self.figures.publish_bytes.add(len as u64);
+            }
             Err(error) => {
                 self.figures.publish_failures.add(1);
                 if error.kind() == async_nats::client::PublishErrorKind::MaxPayloadExceeded {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
+use fettle_shared::address::without_user;
 use fettle_shared::subjects::{StreamShape, METRICS_SHAPE, QUARANTINE_SHAPE};
 
 use super::IngestError;
@@ -54,7 +55,7 @@ pub async fn connect(settings: &NatsSettings, name: &str) -> Result<async_nats::
     options
         .connect(&settings.url)
         .await
-        .map_err(|e| IngestError::Connect { url: settings.url.clone(), cause: e.to_string() })
+        .map_err(|e| IngestError::Connect { url: without_user(&settings.url), cause: e.to_string() })
 }
 
 /// Creates the streams that are missing.

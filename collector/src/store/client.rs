@@ -5,6 +5,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use clickhouse::{Client, Compression};
+use fettle_shared::address::without_user;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -58,9 +59,9 @@ impl Connection {
     ) -> Result<T, StoreError> {
         match timeout(self.settings.timeout, work).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(StoreError::from_client(&error, what, &self.settings.url)),
+            Ok(Err(error)) => Err(StoreError::from_client(&error, what, &without_user(&self.settings.url))),
             Err(_) => Err(StoreError::Unreachable {
-                url: self.settings.url.clone(),
+                url: without_user(&self.settings.url),
                 cause: format!("{what} took longer than {} s", self.settings.timeout.as_secs()),
             }),
         }

@@ -45,6 +45,14 @@ pub(in crate::act) struct Memory {
 }
 
 impl Memory {
+    /// What was begun while the clock was ahead counts as begun now: it binds for as long as anything does, and
+    /// not until that time has come.
+    pub(in crate::act) fn keep_to_clock(&mut self, now_us: i64) {
+        for begun in &mut self.begun {
+            begun.begun_us = begun.begun_us.min(now_us);
+        }
+    }
+
     /// Forgets what is too old to count.
     pub(in crate::act) fn forget_before(&mut self, now_us: i64) {
         // Twice the hour, so that a clock set back a little does not make it forget.

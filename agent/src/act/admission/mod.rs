@@ -31,6 +31,9 @@ pub(super) use task::{allowed, LimitPlace, Step, Verb};
 pub(super) const SKEW_US: i64 = 60_000_000;
 /// The longest an order may be valid.
 pub(super) const VALIDITY_MAX_US: i64 = 15 * 60 * 1_000_000;
+/// How far a generation may lie ahead of this host's clock. Whoever gives orders numbers them by the
+/// microseconds of its own clock; one taken from far ahead would make every later order stale.
+pub(super) const AHEAD_US: i64 = 86_400_000_000;
 /// What rates are counted over.
 pub(super) const HOUR_US: i64 = 3_600_000_000;
 
@@ -148,6 +151,9 @@ fn judge(order: &Order, digest: u128, situation: &Situation<'_>) -> Result<Task,
     if !is_timely(order, memory.floor_us, now_us) {
         return Err(No::Unfit(Refusal::Expired));
     }
+    if is_far_ahead(order.generation, now_us) {
+        return Err(No::Unfit(Refusal::Malformed));
+    }
     if order.generation <= memory.high {
         return Err(No::Unfit(Refusal::StaleGeneration));
     }
@@ -199,6 +205,11 @@ fn is_timely(order: &Order, floor_us: i64, now_us: i64) -> bool {
         && order.issued_us >= floor_us
 }
 
+/// Whether a generation is no clock's: taking it would leave no room for those that come after.
+fn is_far_ahead(generation: u64, now_us: i64) -> bool {
+    i64::try_from(generation).map_or(true, |generation| generation > now_us.saturating_add(AHEAD_US))
+}
+
 /// Freeze, concurrency, cooldown and rates; a dry run does nothing, so it only has to be one of a few.
 fn within_limits(task: &Task, situation: &Situation<'_>) -> Result<(), Refusal> {
     let Situation { host, memory, frozen, now_us, .. } = *situation;
@@ -214,7 +225,7 @@ fn within_limits(task: &Task, situation: &Situation<'_>) -> Result<(), Refusal> 
         return Ok(());
     }
     let cooldown_us = i64::try_from(limits.cooldown.as_micros()).unwrap_or(i64::MAX);
-    // A clock that was set back must not free what was done in its future.
+    // A clock that was set back must not free what was done in its future; the memory moves that to now.
     let since = |begun: &&Begun, span: i64| begun.begun_us > now_us.saturating_sub(span);
     let cooling = memory.begun.iter().any(|begun| {
         since(&begun, cooldown_us)

@@ -176,12 +176,18 @@ fn what_is_not_an_order_for_this_host_now_is_refused_and_uses_nothing_up() {
         (Order { issued_us: NOW + 61 * SECOND, ..order() }, Refusal::Expired),
         (Order { generation: 9, ..order() }, Refusal::StaleGeneration),
         (Order { generation: 0, ..order() }, Refusal::StaleGeneration),
+        (Order { generation: u64::MAX, ..order() }, Refusal::Malformed),
+        (Order { generation: i64::MAX as u64 + 1, ..order() }, Refusal::Malformed),
+        (Order { generation: i64::MAX as u64, ..order() }, Refusal::Malformed),
+        (Order { generation: (NOW + AHEAD_US) as u64 + 1, ..order() }, Refusal::Malformed),
     ];
     for (order, reason) in cases {
         assert_eq!(refused(&say(&order)), Some((reason, false)), "{order:?}");
     }
     let edge = Order { issued_us: NOW + SKEW_US, expires_us: NOW + SKEW_US + VALIDITY_MAX_US, ..order() };
     assert_eq!(refused(&say(&edge)), None, "just within what clocks may differ by");
+    let ahead = Order { generation: (NOW + AHEAD_US) as u64, ..order() };
+    assert_eq!(refused(&say(&ahead)), None, "a clock that is a day ahead is a clock");
 }
 
 #[test]
@@ -349,6 +355,25 @@ fn limits_hold_and_each_refusal_is_final() {
         Some((Refusal::CoolingDown, true)),
         "another number is no other action"
     );
+}
+
+#[test]
+fn what_was_begun_while_the_clock_was_ahead_binds_from_now_on_and_not_for_years() {
+    let year = 365 * 24 * 3600;
+    let mut memory = Memory { high: 9, ..Memory::default() };
+    memory.begun = (0..60).map(|_| begun("x", Action::Start, -year, true)).collect();
+    memory.begun.push_back(begun("web", Action::Restart, -year, false));
+    let at = |memory: &Memory, now_us| {
+        let order = Order { issued_us: now_us, expires_us: now_us + SECOND, ..order() };
+        let bytes = write(&signer().sign(&order).unwrap());
+        let host = host();
+        refused(&admit(&bytes, &Situation { agent: "h", host: &host, memory, frozen: false, now_us }))
+    };
+    memory.keep_to_clock(NOW);
+    assert_eq!(at(&memory, NOW + 9 * SECOND), Some((Refusal::CoolingDown, true)));
+    assert_eq!(at(&memory, NOW + 10 * SECOND), Some((Refusal::RateLimited, true)));
+    memory.keep_to_clock(NOW + 10 * SECOND);
+    assert_eq!(at(&memory, NOW + HOUR_US), None, "an hour after it was seen, not after it");
 }
 
 #[test]

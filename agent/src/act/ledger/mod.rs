@@ -131,6 +131,7 @@ impl Ledger {
             recovered.never_completed += 1;
         }
         ledger.remember();
+        ledger.memory.keep_to_clock(now_us);
         ledger.memory.forget_before(now_us);
         if scan.damaged > 0 {
             ledger.log.keep_damaged(dir)?;
@@ -186,6 +187,11 @@ impl Ledger {
     /// What admission may know.
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Brings what is remembered in line with the clock; to be called before anything is judged.
+    pub(super) fn keep_to_clock(&mut self, now_us: i64) {
+        self.memory.keep_to_clock(now_us);
     }
 
     /// A name for an action of the agent's own, or for a note; never given twice.

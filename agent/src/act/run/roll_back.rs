@@ -115,7 +115,7 @@ fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
         return Ok(Report::says(format!("would put {} back to version {version}", path.display())));
     }
     if let Some(present) = &mut present {
-        copy(present, &kept.join("replaced"))?;
+        copy(present, &kept.join("replaced"), u64::MAX)?;
     }
     let mut source = File::open(good).map_err(unread)?;
     put(&parent, name, &mut source)
@@ -136,7 +136,7 @@ fn put(parent: &OwnedFd, name: &OsStr, source: &mut File) -> std::io::Result<()>
     let _ = unlinkat(parent, &beside, AtFlags::empty());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(parent, &beside, flags, Mode::from_raw_mode(0o600))?);
-    let done = fill(source, &mut file).and_then(|()| Ok(renameat(parent, &beside, parent, name)?));
+    let done = fill(source, &mut file, u64::MAX).and_then(|()| Ok(renameat(parent, &beside, parent, name)?));
     if done.is_err() {
         let _ = unlinkat(parent, &beside, AtFlags::empty());
     }

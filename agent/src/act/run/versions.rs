@@ -88,7 +88,12 @@ pub(super) fn good_releases(directory: &Path) -> Vec<std::ffi::OsString> {
 
 fn keep_file(directory: &Path, path: &Path, most: usize, now_us: i64) -> Result<Kept, String> {
     let mut file = open_file(path)?;
-    let size = file.metadata().map_err(failed(path))?.len();
+    let metadata = file.metadata().map_err(failed(path))?;
+    if metadata.nlink() > 1 {
+        // A link may have been put there to a file whose owner did not mean it to be copied.
+        return Err(format!("{} has a second name; copies are kept of files with one", path.display()));
+    }
+    let size = metadata.len();
     if size > FILE_MAX {
         return Err(format!("{} has {size} bytes; copies are kept of at most {FILE_MAX}", path.display()));
     }
@@ -101,7 +106,7 @@ fn keep_file(directory: &Path, path: &Path, most: usize, now_us: i64) -> Result<
         }
     }
     let to = directory.join(format!("{now_us:020}.copy"));
-    copy(&mut file, &to)?;
+    copy(&mut file, &to, FILE_MAX)?;
     copies.push(to);
     for old in &copies[..copies.len().saturating_sub(most.max(1) + 1)] {
         let _ = std::fs::remove_file(old);
@@ -143,24 +148,32 @@ pub(super) fn digest(file: &mut File) -> std::io::Result<u128> {
     }
 }
 
-/// Copies a file with owner and mode, by sharing its blocks where the file system can.
-pub(super) fn copy(from: &mut File, to: &Path) -> Result<(), String> {
+/// Copies a file with owner and mode, by sharing its blocks where the file system can. One that has grown beyond
+/// `most` bytes by now is not kept.
+pub(super) fn copy(from: &mut File, to: &Path, most: u64) -> Result<(), String> {
     let new = to.with_extension("new");
     let fill = |from: &mut File| {
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        fill(from, &mut file)?;
+        fill(from, &mut file, most)?;
         std::fs::rename(&new, to)
     };
-    fill(from).map_err(failed(to))
+    fill(from).map_err(|error| {
+        let _ = std::fs::remove_file(&new);
+        failed(to)(error)
+    })
 }
 
-/// Gives one file the content, owner and mode of another (never its set-id bits), and syncs it.
-pub(super) fn fill(from: &mut File, to: &mut File) -> std::io::Result<()> {
+/// Gives one file the content, owner and mode of another (never its set-id bits), and syncs it. The other may be
+/// written to meanwhile: of more than `most` bytes nothing is made.
+pub(super) fn fill(from: &mut File, to: &mut File, most: u64) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     if ioctl_ficlone(&*to, &*from).is_err() {
         from.seek(SeekFrom::Start(0))?;
-        std::io::copy(from, to)?;
+        std::io::copy(&mut from.take(most.saturating_add(1)), to)?;
+    }
+    if to.metadata()?.len() > most {
+        return Err(std::io::Error::other(format!("it has grown beyond {most} bytes")));
     }
     let metadata = from.metadata()?;
     // Who is not root keeps what is its own anyway.

@@ -217,10 +217,25 @@ fn a_file_goes_back_to_the_version_that_was_kept_while_all_was_well() {
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "secret").unwrap();
     std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&secret, &path).unwrap();
+    assert!(keep(98).unwrap_err().contains("second name"));
+    std::fs::remove_file(&path).unwrap();
     symlink(&secret, &path).unwrap();
     assert!(keep(99).unwrap_err().contains("has a link"));
     assert!(back(false).unwrap_err().contains("is no plain file"));
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_copied_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("1.copy"));
+    std::fs::write(&from, "0123456789").unwrap();
+    let mut file = std::fs::File::open(&from).unwrap();
+    assert!(versions::copy(&mut file, &to, 9).unwrap_err().contains("beyond 9 bytes"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nor is a part of it");
+    versions::copy(&mut file, &to, 10).unwrap();
+    assert_eq!(std::fs::read_to_string(&to).unwrap(), "0123456789");
 }
 
 #[test]
