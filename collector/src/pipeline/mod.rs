@@ -273,7 +273,7 @@ struct Line {
     fence: u64,
     /// When the batch is to be closed.
     due: Instant,
-    rollup: mpsc::Sender<rollup::Update>,
+    rollup: rollup::Inbox,
     /// Windows whose reductions the roll-up task was too slow to take: it selects them from the raw rows.
     missed: Vec<(String, u32, u64)>,
 }
@@ -362,12 +362,12 @@ impl Line {
     /// Gives the roll-up task a batch's reductions. When it is stuck, frames go on without it.
     async fn hand_on(&mut self, batch: u64, reductions: Reductions) {
         let patience = if self.missed.is_empty() { ROLLUP_PATIENCE } else { Duration::ZERO };
-        match tokio::time::timeout(patience, self.rollup.reserve()).await {
-            Ok(Ok(place)) => {
+        match tokio::time::timeout(patience, self.rollup.place_for(&reductions)).await {
+            Ok(Some(place)) => {
                 let missed = std::mem::take(&mut self.missed);
-                place.send(rollup::Update { batch, reductions, missed });
+                place.send(batch, reductions, missed);
             }
-            Ok(Err(_)) => {}
+            Ok(None) => {}
             Err(_) => {
                 if self.missed.is_empty() {
                     tracing::warn!("roll-ups are behind; they are made from the raw rows later");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::commit::{now_us, retry};
@@ -38,8 +38,12 @@ const FAR_PAST_SECONDS: u32 = 20;
 const MOST_BYTES: usize = 24 << 20;
 /// A block of roll-ups is closed at this many rows; each has four columns a metric.
 const CUT_ROWS: usize = 8192;
-/// Batches that may wait to be reduced.
-const QUEUE: usize = 1;
+/// Batches that may wait to be reduced, and the memory that they take: after a start the statements that make up for
+/// what was missed take seconds, for which the line must not stand still.
+const QUEUE: usize = 64;
+const QUEUE_BYTES: usize = 16 << 20;
+/// Memory is counted in pieces of this size.
+const PIECE_BYTES: usize = 4 << 10;
 
 /// A committed batch's reductions.
 pub(super) struct Update {
@@ -47,6 +51,37 @@ pub(super) struct Update {
     pub reductions: Reductions,
     /// Agents, windows and batches of earlier batches whose reductions did not come.
     pub missed: Vec<(String, u32, u64)>,
+    /// Held until it is taken in.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where batches are handed to the task.
+pub(super) struct Inbox {
+    updates: mpsc::Sender<Update>,
+    room: Arc<Semaphore>,
+}
+
+/// Room for one batch.
+pub(super) struct Room<'a> {
+    place: mpsc::Permit<'a, Update>,
+    room: OwnedSemaphorePermit,
+}
+
+impl Inbox {
+    /// Waits until there is room for these; none when the task has ended.
+    pub(super) async fn place_for(&self, reductions: &Reductions) -> Option<Room<'_>> {
+        let pieces = (reductions.bytes() / PIECE_BYTES + 1).min(QUEUE_BYTES / PIECE_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(pieces as u32).await.ok()?;
+        let place = self.updates.reserve().await.ok()?;
+        Some(Room { place, room })
+    }
+}
+
+impl Room<'_> {
+    /// Hands a batch's reductions on, and what of earlier batches was not.
+    pub(super) fn send(self, batch: u64, reductions: Reductions, missed: Vec<(String, u32, u64)>) {
+        self.place.send(Update { batch, reductions, missed, _room: self.room });
+    }
 }
 
 /// One agent's share of one window on its way to the roll-up table.
@@ -73,7 +108,7 @@ pub(super) async fn start(
     context: Arc<Writer>,
     partition: u16,
     stop: watch::Receiver<bool>,
-) -> Result<mpsc::Sender<Update>, PipelineError> {
+) -> Result<Inbox, PipelineError> {
     let agents = Agents::Partition { index: partition, count: context.partitions };
     let mut floor = HashMap::new();
     for (agent, last_us) in context.store.newest_samples(agents).await? {
@@ -85,7 +120,7 @@ pub(super) async fn start(
         Windows { context, partition, shares: BTreeMap::new(), floor, newest: HashMap::new(), version };
     windows.find_dirty(FAR_SECONDS).await?;
     tokio::spawn(windows.run(updates, stop));
-    Ok(sender)
+    Ok(Inbox { updates: sender, room: Arc::new(Semaphore::new(QUEUE_BYTES / PIECE_BYTES)) })
 }
 
 impl Windows {

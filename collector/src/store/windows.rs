@@ -222,6 +222,12 @@ pub struct Reductions {
 }
 
 impl Reductions {
+    /// Memory they take, about.
+    pub fn bytes(&self) -> usize {
+        let seconds: usize = self.seconds.iter().map(|second| second.window.bytes()).sum();
+        seconds + self.windows.values().map(AgentWindow::bytes).sum::<usize>()
+    }
+
     /// The windows that the batch touched: agent and start.
     pub fn windows_touched(self) -> Vec<(String, u32)> {
         let mut touched: Vec<(String, u32)> = self.windows.into_keys().collect();
