@@ -76,10 +76,7 @@ pub async fn run(
     health.set("nats", false, "connecting");
     health.clickhouse(false, "connecting");
     health.set("schema", false, "waiting for ClickHouse");
-    let listener = TcpListener::bind(settings.http)
-        .await
-        .map_err(|e| ServiceError::Listen { address: settings.http, cause: e.to_string() })?;
-    tracing::info!(address = %settings.http, "HTTP listens");
+    let listener = listen(settings.http).await?;
     let store = Store::connect(settings.store.clone(), catalogue())?;
     let findings = Arc::new(store.clone());
     let (operations, questions) = OperationsHandle::new();
@@ -137,6 +134,13 @@ pub async fn run(
             Ok(())
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|e| ServiceError::Listen { address, cause: e.to_string() })?;
+    tracing::info!(%address, "HTTP listens");
+    Ok(listener)
 }
 
 /// Answers over HTTP.
