@@ -4,6 +4,8 @@
 //! answer that shows the row.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -18,15 +20,15 @@ use crate::scrape::Page;
 use crate::settings::{median, Settings};
 use crate::stack::{Budget, Stack, AGENT};
 
-/// The panel learns for 300 s before its first report.
-const LEARNING: Duration = Duration::from_secs(310);
+/// Nothing is reported of a host's first 300 s; a young host has seen little, and needs more to speak.
+const LEARNING: Duration = Duration::from_secs(600);
 /// How long a fault lasts, and the calm after it. The calm is longer than the hold-off below.
 const FAULT_S: u64 = 5;
 const CALM: Duration = Duration::from_secs(11);
 /// A fault whose row is not there after this long was missed.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Pause between two questions.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Pause between two questions; they are asked all the time, or they would themselves be what is new.
+const PAUSE: Duration = Duration::from_millis(100);
 /// As shipped but for two things that say how often is reported, not how soon: after a trouble a minute of
 /// calm would be waited for, and each report would raise what the next one needs.
 const CONFIGURATION: &str = "[analysis]\ncalm_s = 8\nreport_step = 0.0\n";
@@ -76,12 +78,21 @@ pub(crate) async fn delay(settings: &Settings, faults: usize) -> anyhow::Result<
     let stack = Stack::below(state.path())?;
     let path = Path::configured(&stack, CONFIGURATION).await?;
     let agent = stack.agent(&path.nats, Budget::Lifted).await?;
-    tokio::time::sleep(LEARNING).await;
-    let calm_rows = rows_since(&path, 0).await?;
+    let asker = Asker::default();
     let mut outcomes = Vec::new();
-    for (kind, arguments) in FAULTS.into_iter().cycle().take(faults) {
-        outcomes.push(fault(&path, &stress, state.path(), kind, arguments).await?);
-        tokio::time::sleep(CALM).await;
+    let mut calm_rows = 0.0;
+    let faults = async {
+        tokio::time::sleep(LEARNING).await;
+        calm_rows = rows_since(&path, 0).await?;
+        for (kind, arguments) in FAULTS.into_iter().cycle().take(faults) {
+            outcomes.push(fault(&asker, &stress, state.path(), kind, arguments).await?);
+            tokio::time::sleep(CALM).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        done = faults => done?,
+        failed = asker.ask(&path) => failed?,
     }
     let own = Page::of(path.collector.address).await?;
     agent.child.stop().await?;
@@ -90,15 +101,59 @@ pub(crate) async fn delay(settings: &Settings, faults: usize) -> anyhow::Result<
     Ok(())
 }
 
+/// Asks for the first anomaly after a moment, again and again.
+#[derive(Debug, Default)]
+struct Asker {
+    /// µs since 1970.
+    after_us: AtomicI64,
+    /// The answer: the row's time, µs since 1970, when it was there, and the row.
+    first: Mutex<Option<(i64, Instant, Vec<String>)>>,
+}
+
+impl Asker {
+    /// Never ends by itself. What moved together is said of an incident 20 s after it began, which may be the one
+    /// before, and does not count.
+    async fn ask(&self, path: &Path) -> anyhow::Result<()> {
+        loop {
+            let after_us = self.after_us.load(Ordering::Relaxed);
+            let query = format!(
+                "SELECT toUnixTimestamp64Micro(ts), kind, series, severity, reason FROM anomalies \
+                 WHERE host = '{AGENT}' AND kind != 'together' \
+                 AND ts > fromUnixTimestamp64Micro({after_us}) ORDER BY ts, kind LIMIT 1"
+            );
+            if let [row, ..] = path.sql.rows(&query).await?.as_slice() {
+                let at_us = row.first().and_then(|text| text.parse().ok()).context("a time is no number")?;
+                let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert_with(|| (at_us, Instant::now(), row[1..].to_vec()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Looks for what comes after this moment from now on.
+    fn begin(&self, after_us: i64) {
+        self.after_us.store(after_us, Ordering::Relaxed);
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The answer, if it is there; one to the question before is none.
+    fn first(&self) -> Option<(Instant, Vec<String>)> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let after_us = self.after_us.load(Ordering::Relaxed);
+        let (_, seen, row) = first.take_if(|(at_us, _, _)| *at_us > after_us)?;
+        Some((seen, row))
+    }
+}
+
 /// Runs one fault and waits for its row.
 async fn fault(
-    path: &Path,
+    asker: &Asker,
     stress: &std::path::Path,
     directory: &std::path::Path,
     kind: &'static str,
     arguments: &str,
 ) -> anyhow::Result<Outcome> {
-    let began_us = now_us();
+    asker.begin(now_us());
     let began = Instant::now();
     let mut child = Command::new(stress)
         .args(arguments.split(' '))
@@ -110,19 +165,14 @@ async fn fault(
         .kill_on_drop(true)
         .spawn()
         .context("stress-ng cannot be started")?;
-    let query = format!(
-        "SELECT kind, series, severity FROM anomalies WHERE host = '{AGENT}' \
-         AND ts > fromUnixTimestamp64Micro({began_us}) ORDER BY ts, kind LIMIT 1"
-    );
     let mut outcome = Outcome { kind, delay_s: None, what: String::new() };
     while began.elapsed() < LONGEST {
-        let rows = path.sql.rows(&query).await?;
-        if let Some(row) = rows.first() {
-            outcome.delay_s = Some(began.elapsed().as_secs_f64());
+        if let Some((seen, row)) = asker.first() {
+            outcome.delay_s = Some(seen.duration_since(began).as_secs_f64());
             outcome.what = row.join(" ");
             break;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PAUSE / 4).await;
     }
     child.wait().await.context("stress-ng cannot be waited for")?;
     Ok(outcome)
@@ -150,7 +200,8 @@ fn report(machine: Machine, outcomes: &[Outcome], calm_rows: f64, own: &Page) ->
     report.figure("fault to row, p50", median(&delays));
     report.note(format!("p50 {} s.", number(median(&delays))));
     report.note(format!("{} incidents while nothing was done, before the first fault.", number(calm_rows)));
-    let mut table = Table::new("Faults", &["fault", "s to the row", "first row: kind, series, severity"]);
+    let mut table =
+        Table::new("Faults", &["fault", "s to the row", "first row: kind, series, severity, reason"]);
     for outcome in outcomes {
         let delay = outcome.delay_s.map_or("missed".to_owned(), number);
         table.row(&[outcome.kind, &delay, &outcome.what]);

@@ -136,6 +136,20 @@ fn a_quiet_hour_says_nothing_and_a_fault_is_named_within_seconds() {
 }
 
 #[test]
+fn a_host_of_seven_minutes_tells_of_a_sudden_change_in_its_second() {
+    let plan = plan();
+    let (mut host, mut watch) = (Host::new(), HostWatch::new("web-1", &plan));
+    assert_eq!(run(&mut host, &mut watch, &plan, 0..420, None), []);
+    let fault = Some(("scheduler", "context_switches", 10_000.0));
+    let found = run(&mut host, &mut watch, &plan, 420..425, fault);
+    let first = found.iter().find(|row| row.kind == AnomalyKind::Host).expect("the fault is found");
+    assert_eq!(first.at_us, i64::from(BEGIN + 421) * 1_000_000, "{first:?}");
+    assert_eq!(first.names[0].name, "scheduler.context_switches");
+    assert!(first.reason.contains("times as far above its level"), "{}", first.reason);
+    assert_eq!(found.iter().filter(|row| row.kind == AnomalyKind::Host).count(), 1, "{found:#?}");
+}
+
+#[test]
 fn the_same_burst_five_minutes_later_is_found_again() {
     let plan = plan();
     let (mut host, mut watch) = (Host::new(), HostWatch::new("web-1", &plan));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::choice::judged;
 use super::features::Features;
 use crate::detect::correlate;
-use crate::detect::host::HostConfig;
+use crate::detect::host::{HostConfig, SurgeConfig};
 use crate::detect::series::{PanelConfig, SeriesConfig};
 
 /// How hosts are watched: one set for all.
@@ -19,6 +19,8 @@ pub struct LiveConfig {
     pub panel: PanelConfig,
     /// How the features of a host are judged.
     pub host: HostConfig,
+    /// When a sudden change of the features is a report.
+    pub surge: SurgeConfig,
     /// Seconds of a host before the features may report.
     pub host_learning_s: u32,
     /// Series judged of one host at most.
@@ -43,6 +45,7 @@ impl Default for LiveConfig {
             series: SeriesConfig::default(),
             panel: PanelConfig::default(),
             host: HostConfig::default(),
+            surge: SurgeConfig::default(),
             host_learning_s: 900,
             series_per_host: 12_000,
             youngest_s: 60,

@@ -26,84 +26,91 @@ enum Way {
 pub struct Features {
     names: Vec<String>,
     ways: Vec<Way>,
+    matters: Vec<f32>,
 }
 
 /// States of a processor that add up to its time; guest time is part of user time.
 const CPU: &str = "cpu.user_ticks cpu.nice_ticks cpu.system_ticks cpu.idle_ticks cpu.iowait_ticks \
                    cpu.irq_ticks cpu.softirq_ticks cpu.steal_ticks";
 
-/// Name, kind and metrics of each. `of ALL`: a share of the processors' time; `us`: microseconds of a second as
-/// a share.
-const FEATURES: &[(&str, &str, &str)] = &[
-    ("cpu.user_share", "cpu", "cpu.user_ticks cpu.nice_ticks"),
-    ("cpu.system_share", "cpu", "cpu.system_ticks"),
-    ("cpu.iowait_share", "cpu", "cpu.iowait_ticks"),
-    ("cpu.irq_share", "cpu", "cpu.irq_ticks cpu.softirq_ticks"),
-    ("cpu.steal_share", "cpu", "cpu.steal_ticks"),
-    ("load.load_1m", "sum", "load.load_1m"),
-    ("load.runnable_tasks", "sum", "load.runnable_tasks"),
-    ("load.tasks", "sum", "load.tasks"),
-    ("load.open_files", "sum", "load.open_files"),
-    ("scheduler.context_switches", "sum", "scheduler.context_switches"),
-    ("scheduler.forks", "sum", "scheduler.forks"),
-    ("scheduler.interrupts", "sum", "scheduler.interrupts"),
-    ("scheduler.blocked", "sum", "scheduler.blocked"),
-    ("process.processes", "count", "process"),
-    ("memory.available_share", "share", "memory.available_bytes memory.total_bytes"),
-    ("memory.anon_pages_bytes", "sum", "memory.anon_pages_bytes"),
-    ("memory.cached_bytes", "sum", "memory.cached_bytes"),
-    ("memory.dirty_bytes", "sum", "memory.dirty_bytes"),
-    ("memory.writeback_bytes", "sum", "memory.writeback_bytes"),
-    ("memory.slab_bytes", "sum", "memory.slab_bytes"),
-    ("memory.shmem_bytes", "sum", "memory.shmem_bytes"),
-    ("memory.committed_bytes", "sum", "memory.committed_bytes"),
-    ("memory.swap_used_share", "used", "memory.swap_free_bytes memory.swap_total_bytes"),
-    ("vm.pgfault", "sum", "vm.pgfault"),
-    ("vm.pgmajfault", "sum", "vm.pgmajfault"),
-    ("vm.pgpgin", "sum", "vm.pgpgin"),
-    ("vm.pgpgout", "sum", "vm.pgpgout"),
-    ("vm.swapped_pages", "sum", "vm.pswpin vm.pswpout"),
-    ("vm.scanned_pages", "sum", "vm.pgscan_kswapd vm.pgscan_direct"),
-    ("vm.refaulted_pages", "sum", "vm.workingset_refault_file vm.workingset_refault_anon"),
-    ("pressure.cpu_some_share", "us cpu", "pressure.some_total_us"),
-    ("pressure.memory_some_share", "us memory", "pressure.some_total_us"),
-    ("pressure.io_some_share", "us io", "pressure.some_total_us"),
-    ("pressure.io_full_share", "us io", "pressure.full_total_us"),
-    ("disk.reads", "disks", "disk.reads"),
-    ("disk.writes", "disks", "disk.writes"),
-    ("disk.read_bytes", "disks", "disk.read_bytes"),
-    ("disk.write_bytes", "disks", "disk.write_bytes"),
-    ("disk.queue_time", "disks", "disk.weighted_io_ms"),
-    ("disk.util_share", "busiest", "disk.io_ms"),
-    ("network.rx_bytes", "outward", "network.rx_bytes"),
-    ("network.tx_bytes", "outward", "network.tx_bytes"),
-    ("network.packets", "outward", "network.rx_packets network.tx_packets"),
+/// Name, kind and metrics of each, and the least change that is worth a word: below it a host does not feel it,
+/// however rare it is. `of ALL`: a share of the processors' time; `us`: microseconds of a second as a share.
+const FEATURES: &[(&str, &str, &str, f32)] = &[
+    ("cpu.user_share", "cpu", "cpu.user_ticks cpu.nice_ticks", 0.05),
+    ("cpu.system_share", "cpu", "cpu.system_ticks", 0.05),
+    ("cpu.iowait_share", "cpu", "cpu.iowait_ticks", 0.05),
+    ("cpu.irq_share", "cpu", "cpu.irq_ticks cpu.softirq_ticks", 0.02),
+    ("cpu.steal_share", "cpu", "cpu.steal_ticks", 0.05),
+    ("load.load_1m", "sum", "load.load_1m", 1.0),
+    ("load.runnable_tasks", "sum", "load.runnable_tasks", 2.0),
+    ("load.tasks", "sum", "load.tasks", 20.0),
+    ("load.open_files", "sum", "load.open_files", 100.0),
+    ("scheduler.context_switches", "sum", "scheduler.context_switches", 2000.0),
+    ("scheduler.forks", "sum", "scheduler.forks", 20.0),
+    ("scheduler.interrupts", "sum", "scheduler.interrupts", 2000.0),
+    ("scheduler.blocked", "sum", "scheduler.blocked", 1.0),
+    ("process.processes", "count", "process", 5.0),
+    ("memory.available_share", "share", "memory.available_bytes memory.total_bytes", 0.01),
+    ("memory.anon_pages_bytes", "sum", "memory.anon_pages_bytes", 5e7),
+    ("memory.cached_bytes", "sum", "memory.cached_bytes", 1e8),
+    ("memory.dirty_bytes", "sum", "memory.dirty_bytes", 5e7),
+    ("memory.writeback_bytes", "sum", "memory.writeback_bytes", 1e7),
+    ("memory.slab_bytes", "sum", "memory.slab_bytes", 2e7),
+    ("memory.shmem_bytes", "sum", "memory.shmem_bytes", 2e7),
+    ("memory.committed_bytes", "sum", "memory.committed_bytes", 2e8),
+    ("memory.swap_used_share", "used", "memory.swap_free_bytes memory.swap_total_bytes", 0.01),
+    ("vm.pgfault", "sum", "vm.pgfault", 5000.0),
+    ("vm.pgmajfault", "sum", "vm.pgmajfault", 20.0),
+    ("vm.pgpgin", "sum", "vm.pgpgin", 2000.0),
+    ("vm.pgpgout", "sum", "vm.pgpgout", 5000.0),
+    ("vm.swapped_pages", "sum", "vm.pswpin vm.pswpout", 200.0),
+    ("vm.scanned_pages", "sum", "vm.pgscan_kswapd vm.pgscan_direct", 5000.0),
+    ("vm.refaulted_pages", "sum", "vm.workingset_refault_file vm.workingset_refault_anon", 500.0),
+    ("pressure.cpu_some_share", "us cpu", "pressure.some_total_us", 0.05),
+    ("pressure.memory_some_share", "us memory", "pressure.some_total_us", 0.01),
+    ("pressure.io_some_share", "us io", "pressure.some_total_us", 0.03),
+    ("pressure.io_full_share", "us io", "pressure.full_total_us", 0.03),
+    ("disk.reads", "disks", "disk.reads", 50.0),
+    ("disk.writes", "disks", "disk.writes", 50.0),
+    ("disk.read_bytes", "disks", "disk.read_bytes", 5e6),
+    ("disk.write_bytes", "disks", "disk.write_bytes", 5e6),
+    ("disk.queue_time", "disks", "disk.weighted_io_ms", 1000.0),
+    ("disk.util_share", "busiest", "disk.io_ms", 0.1),
+    ("network.rx_bytes", "outward", "network.rx_bytes", 2e5),
+    ("network.tx_bytes", "outward", "network.tx_bytes", 2e5),
+    ("network.packets", "outward", "network.rx_packets network.tx_packets", 200.0),
     (
         "network.lost_packets",
         "outward",
         "network.rx_errors network.rx_dropped network.tx_errors network.tx_dropped",
+        5.0,
     ),
-    ("network.loopback_bytes", "loopback", "network.rx_bytes"),
-    ("net_stack.tcp_curr_estab", "sum", "net_stack.tcp_curr_estab"),
-    ("net_stack.tcp_opens", "sum", "net_stack.tcp_active_opens net_stack.tcp_passive_opens"),
-    ("net_stack.tcp_retrans_segs", "sum", "net_stack.tcp_retrans_segs"),
+    ("network.loopback_bytes", "loopback", "network.rx_bytes", 1e6),
+    ("net_stack.tcp_curr_estab", "sum", "net_stack.tcp_curr_estab", 10.0),
+    ("net_stack.tcp_opens", "sum", "net_stack.tcp_active_opens net_stack.tcp_passive_opens", 20.0),
+    ("net_stack.tcp_retrans_segs", "sum", "net_stack.tcp_retrans_segs", 5.0),
 ];
 
 impl Features {
     /// The features of this catalogue; those of metrics it lacks are left out.
     #[must_use]
     pub fn of(catalogue: &Catalogue) -> Self {
-        let found = FEATURES
-            .iter()
-            .filter_map(|(name, kind, metrics)| Some(((*name).to_owned(), way(catalogue, kind, metrics)?)));
-        let (names, ways) = found.unzip();
-        Self { names, ways }
+        let found = FEATURES.iter().filter_map(|(name, kind, metrics, matters)| {
+            Some(((*name).to_owned(), (way(catalogue, kind, metrics)?, *matters)))
+        });
+        let (names, (ways, matters)) = found.unzip();
+        Self { names, ways, matters }
     }
 
     /// Their names, in the order of a row.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The least change of each that is worth a word, in its unit.
+    pub(super) fn matters(&self) -> &[f32] {
+        &self.matters
     }
 
     /// The row of a second, NaN where there is no value.
@@ -174,7 +181,7 @@ mod tests {
     fn every_feature_is_made_of_metrics_that_exist() {
         let features = Features::of(catalogue());
         assert_eq!(features.names.len(), FEATURES.len());
-        for (name, kind, metrics) in FEATURES.iter().filter(|(_, kind, _)| *kind != "count") {
+        for (name, kind, metrics, _) in FEATURES.iter().filter(|(_, kind, _, _)| *kind != "count") {
             for metric in metrics.split_whitespace() {
                 assert!(place(catalogue(), metric).is_some(), "{name} ({kind}): {metric}");
             }

@@ -2,7 +2,7 @@
 //! `fettle replay --detectors` reads, so that what was tried on the past is shipped as it was tried.
 //!
 //! The keys that are usually set stand at the top; everything else of the detectors can be set in the tables
-//! `[series]`, `[panel]`, `[host]` and `[together]`. Where both say something, the key at the top counts.
+//! `[series]`, `[panel]`, `[host]`, `[surge]` and `[together]`. Where both say something, the key at the top counts.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::config::LiveConfig;
 use crate::detect::correlate;
-use crate::detect::host::HostConfig;
+use crate::detect::host::{HostConfig, SurgeConfig};
 use crate::detect::series::{Classical, PanelConfig, SeriesConfig};
 
 /// The section, every key optional.
@@ -30,7 +30,7 @@ pub struct RawAnalysis {
     pub host_learning_s: Option<u32>,
     /// Seconds of calm after which a trouble is over and the next may be reported. 60 by default.
     pub calm_s: Option<u32>,
-    /// By how many powers of ten each report of series raises what the next one needs. 0.5 by default.
+    /// By how many powers of ten (of a surge: doublings) each report raises what the next one needs. 0.5 by default.
     pub report_step: Option<f32>,
     /// Seconds for which an entity must be there before its series are judged. 60 by default.
     pub youngest_s: Option<u32>,
@@ -52,6 +52,8 @@ pub struct RawAnalysis {
     pub panel: PanelConfig,
     /// How the features of a host are judged.
     pub host: HostConfig,
+    /// When a sudden change of the features is a report.
+    pub surge: SurgeConfig,
     /// What counts as having moved in an incident.
     pub together: correlate::Settings,
 }
@@ -138,6 +140,13 @@ impl RawAnalysis {
                 ..self.series
             },
             host: self.host,
+            surge: SurgeConfig {
+                reports_a_day: self.reports_a_day.unwrap_or(self.surge.reports_a_day),
+                learning_s: self.learning_s.unwrap_or(self.surge.learning_s),
+                calm_s: self.calm_s.unwrap_or(self.surge.calm_s),
+                step: self.report_step.unwrap_or(self.surge.step),
+                ..self.surge
+            },
             together: self.together,
         }
     }
@@ -184,6 +193,13 @@ fn check_detectors(live: &LiveConfig) -> Result<(), AnalysisError> {
     within("panel.calm_s", f64::from(panel.calm_s), 1.0..=3_600.0)?;
     within("panel.adopt_after_s", f64::from(panel.adopt_after_s), 0.0..=1e6)?;
     within("panel.false_share", f64::from(panel.false_share), 0.0..=1.0)?;
+    let surge = &live.surge;
+    within("surge.start", f64::from(surge.start), 0.0..=100.0)?;
+    within("surge.least", f64::from(surge.least), 0.0..=100.0)?;
+    within("surge.most", f64::from(surge.most), 0.0..=1_000.0)?;
+    within("surge.young_s", f64::from(surge.young_s), 0.0..=1e7)?;
+    within("surge.clip", f64::from(surge.clip), 0.1..=100.0)?;
+    within("surge.adopt_after_s", f64::from(surge.adopt_after_s), 1.0..=1e6)?;
     within("host.neurons", host.neurons as f64, 1.0..=500.0)?;
     within("host.trees", host.trees as f64, 1.0..=1_000.0)?;
     within("host.tree_rows", host.tree_rows as f64, 2.0..=10_000.0)?;

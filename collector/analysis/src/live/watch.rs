@@ -13,11 +13,12 @@ use super::outlooks::Outlooks;
 use super::recent::{rows, RecentRow};
 use super::series::{Candidate, Place, SeriesTable, Surprises};
 use crate::detect::correlate::{correlate, Series};
-use crate::detect::host::{Direction, HostDetector, HostVerdict};
+use crate::detect::host::{Direction, HostDetector, HostVerdict, Surge, SurgeVerdict};
 use crate::detect::series::{Anomaly, HostPanel, PanelVerdict, Severity};
 use crate::health::score;
 use crate::rates::Rates;
 use crate::second::{HostSecond, KeyValue, RawSecond};
+use crate::words::amount_words;
 
 /// Rows of features that are remembered: twenty minutes.
 const ROWS: usize = 1200;
@@ -36,6 +37,7 @@ pub struct HostWatch {
     panel: HostPanel,
     detector: HostDetector,
     gate: Gate,
+    surge: Surge,
     /// The newest rows of features with their seconds.
     rows: VecDeque<(u32, Box<[f32]>)>,
     incident: Option<Incident>,
@@ -65,6 +67,7 @@ impl HostWatch {
             panel: HostPanel::new(&plan.config.panel),
             detector: HostDetector::new(plan.features.names().to_vec(), &plan.config.host),
             gate: Gate::default(),
+            surge: Surge::new(plan.features.names().len(), &plan.config.surge),
             rows: VecDeque::new(),
             incident: None,
             facts: Facts::default(),
@@ -138,10 +141,11 @@ impl HostWatch {
         let at_us = i64::from(second.second) * 1_000_000;
         self.series.judge(second, plan, &mut self.surprises);
         let panel = self.panel.judge(at_us, &self.surprises.all, &plan.config.panel);
+        plan.features.row(second, &mut self.row);
+        let surge = self.surge.judge(second.second, &self.row, plan.features.matters(), &plan.config.surge);
         if !panel.withhold {
             self.series.learn(second, plan, &mut self.surprises);
         }
-        plan.features.row(second, &mut self.row);
         let verdict = self.detector.update(at_us, &self.row);
         let passage = self.gate.pass(
             second.second,
@@ -157,7 +161,9 @@ impl HostWatch {
             Findings { series: self.series.len(), left_out: self.series.left_out(), ..Findings::default() };
         self.report_series(second, panel, plan, &mut findings);
         self.report_host(verdict, passage, &mut findings);
-        self.follow(panel.troubled || passage != Passage::Usual, plan, &mut findings);
+        self.report_surge(&surge, plan, &mut findings);
+        let odd = panel.troubled || surge.troubled || passage != Passage::Usual;
+        self.follow(odd, plan, &mut findings);
         if second.second >= self.scored.saturating_add(plan.config.health_every_s) {
             self.scored = second.second;
             let health = score(&self.facts.now());
@@ -278,6 +284,32 @@ impl HostWatch {
             score: verdict.score,
             tail: verdict.tail,
             ..self.whole_host(AnomalyKind::Host, severity, reason, names, incident)
+        });
+    }
+
+    /// A row about features that went far beyond all that was seen of them.
+    fn report_surge(&mut self, surge: &SurgeVerdict, plan: &Plan, findings: &mut Findings) {
+        let Some(severity) = surge.severity else { return };
+        let incident = self.incident(severity);
+        let mut names = Vec::new();
+        let mut told = Vec::new();
+        for one in &surge.told {
+            let name = self.detector.names()[one.feature].clone();
+            let (seen, expected) = (f64::from(one.seen), f64::from(one.expected));
+            let way = if one.direction == Direction::Up { "above" } else { "below" };
+            let times = one.doublings.exp2();
+            let more = if one.doublings >= plan.config.surge.clip { "more than " } else { "" };
+            told.push(format!(
+                "{name} {}, {more}{times:.1} times as far {way} its level of {} as ever before",
+                amount_words(seen),
+                amount_words(expected),
+            ));
+            names.push(Named { name, share: one.doublings / surge.doublings.max(1e-6), seen, expected });
+        }
+        told.truncate(3);
+        findings.anomalies.push(AnomalyRow {
+            score: 1.0 - 0.5 * (1.0 - surge.doublings / surge.needed).exp(),
+            ..self.whole_host(AnomalyKind::Host, severity, told.join("; "), names, incident)
         });
     }
 

@@ -15,6 +15,9 @@
 //! From an anomalous row little is learned; a state that stays anomalous for
 //! [`HostConfig::adopt_after_s`] is learned as the new usual.
 //!
+//! What a young host cannot know yet, how rare a second is, is not asked by a fifth, which stands by itself ([`surge`]): by
+//! how many doublings features go beyond all that was seen of them.
+//!
 //! Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
 //! `docs/decisions/0004-host-detection.md`.
 
@@ -27,9 +30,11 @@ mod numbers;
 mod profile;
 mod scale;
 mod spread;
+mod surge;
 mod tail;
 mod verdict;
 
 pub use config::HostConfig;
 pub use detector::HostDetector;
+pub use surge::{Surge, SurgeConfig, SurgeVerdict, Surged};
 pub use verdict::{Attribution, Direction, HostVerdict, NAMED};
