@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use fettle_alert::handoff::{Finding, Severity};
+use fettle_alert::handoff::{Finding, Severity, Standing};
 use fettle_shared::command::Order;
 use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -228,7 +228,11 @@ impl Operator {
 
     /// A word on an alert. Repeats are welcome; a pending one is only waited for.
     pub fn alert(&mut self, finding: &Finding, policy: &Policy, now_us: i64) {
-        self.take(Incident::from_finding(finding, now_us), policy, now_us);
+        let mut incident = Incident::from_finding(finding, now_us);
+        let known = self.state.incidents.get(&incident.id);
+        incident.firing |=
+            finding.standing == Standing::Pending && known.is_some_and(|one| one.incident.firing);
+        self.take(incident, policy, now_us);
     }
 
     /// A word of the failure prediction. Nothing comes of it when no entry of the policy is for predictions.

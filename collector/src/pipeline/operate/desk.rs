@@ -128,6 +128,9 @@ impl Desk {
                 self.operator.complains(&Place::new(&report.host, name), kind, now_us);
             }
         }
+        if report.at_us != 0 {
+            self.manager.heard(&report.host, report.at_us, now_us);
+        }
         if !report.findings.is_empty() {
             self.manager.findings(&report.findings, now_us);
             for finding in &report.findings {

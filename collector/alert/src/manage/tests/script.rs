@@ -195,6 +195,12 @@ impl Stage {
             let said: Vec<Finding> = self.said.values().cloned().collect();
             self.manager.findings(&said, self.now_us);
         }
+        // Fresh data of every host but those that are said to be silent.
+        let known: Vec<String> = self.manager.state().heard.keys().cloned().collect();
+        let hosts: Vec<String> = known.into_iter().filter(|host| !self.is_silent(host)).collect();
+        for host in hosts {
+            self.manager.heard(&host, self.now_us, self.now_us);
+        }
         self.manager.tick(self.now_us);
         for notification in self.manager.due(self.now_us) {
             self.manager.sending([notification.id.as_str()]);
@@ -211,6 +217,11 @@ impl Stage {
             };
             self.manager.sent(&notification.id, &outcome, self.now_us);
         }
+    }
+
+    fn is_silent(&self, host: &str) -> bool {
+        let of_host = |one: &&Finding| one.labels.get("host").is_some_and(|label| label == host);
+        self.said.values().filter(of_host).any(|one| one.rule == "host_silent")
     }
 
     fn restart(&mut self) {
