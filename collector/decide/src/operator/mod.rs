@@ -48,6 +48,9 @@ const OUTBOX_MAX: usize = 20_000;
 /// Plans that are over and still remembered.
 const ENDED_MAX: usize = 200;
 
+/// Longest wait for the next plan, µs.
+const NEXT_PLAN_MAX_US: i64 = 60_000_000;
+
 /// Something to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
@@ -226,7 +229,8 @@ impl Operator {
         }
     }
 
-    /// A word on an alert. Repeats are welcome; a pending one is only waited for.
+    /// A word on an alert. Repeats are welcome; a pending one is only waited for, and ends nothing: rules that have
+    /// lost what they knew begin their waiting anew while the condition holds.
     pub fn alert(&mut self, finding: &Finding, policy: &Policy, now_us: i64) {
         let mut incident = Incident::from_finding(finding, now_us);
         let known = self.state.incidents.get(&incident.id);
@@ -401,9 +405,65 @@ impl Operator {
                 state.runs.remove(id);
             }
         }
+        for watched in state.incidents.values_mut() {
+            // A clock that was ahead must not hold plans up when it is right again.
+            watched.next_plan_us = watched.next_plan_us.min(now_us.saturating_add(NEXT_PLAN_MAX_US));
+        }
+        state.storm_until_us = state.storm_until_us.min(now_us.saturating_add(policy.storm.freeze_us));
         let kept_us = policy.attempt_window_us;
         state.incidents.retain(|_, one| one.well_us == 0 || now_us - one.well_us <= kept_us);
         state.memory.forget(policy, now_us);
         state.ledger.forget(policy, now_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fettle_alert::handoff::Labels;
+
+    use super::*;
+    use crate::world::World;
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const DAY: i64 = 86_400_000_000;
+
+    fn finding(standing: Standing, at_us: i64) -> Finding {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Finding {
+            rule: "component_down".to_owned(),
+            labels: Labels::from([label("host", "web-1"), label("component", "app")]),
+            severity: Severity::High,
+            standing,
+            value: 1.0,
+            at_us,
+            since_us: at_us,
+            summary: String::new(),
+            description: String::new(),
+            runbook: None,
+            action: None,
+        }
+    }
+
+    #[test]
+    fn a_pending_word_ends_nothing() {
+        let (mut operator, policy) = (Operator::new(), Policy::built_in());
+        let mut fires = Vec::new();
+        let words = [Standing::Firing, Standing::Pending, Standing::Resolved, Standing::Pending];
+        for (at, standing) in words.into_iter().enumerate() {
+            operator.alert(&finding(standing, NOW + at as i64), &policy, NOW + at as i64);
+            fires.extend(operator.state().incidents.values().map(|one| one.incident.firing));
+        }
+        assert_eq!(fires, [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_up_no_plan() {
+        let (mut operator, policy) = (Operator::new(), Policy::built_in());
+        operator.alert(&finding(Standing::Firing, NOW), &policy, NOW + 3 * DAY);
+        operator.tick(&policy, &World::default(), 1, NOW + 3 * DAY);
+        let next_us = |operator: &Operator| operator.state().incidents.values().next().map(|one| one.next_plan_us);
+        assert!(next_us(&operator) > Some(NOW + 3 * DAY));
+        operator.tick(&policy, &World::default(), 1, NOW);
+        assert!(next_us(&operator) <= Some(NOW + NEXT_PLAN_MAX_US));
     }
 }
