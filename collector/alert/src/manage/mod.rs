@@ -65,6 +65,8 @@ pub struct Manager {
     suppressors: Option<Suppressors>,
     fresh: Vec<Notification>,
     hearing: heard::Hearing,
+    /// Alerts that may be over soon without anybody's help.
+    being_mended: std::collections::BTreeSet<u64>,
     version: u64,
 }
 
@@ -115,6 +117,7 @@ impl Manager {
             suppressors: None,
             fresh: Vec::new(),
             hearing: heard::Hearing::default(),
+            being_mended: std::collections::BTreeSet::new(),
             version: 0,
         };
         restored.hand_again();
@@ -133,6 +136,11 @@ impl Manager {
             self.depends = depends;
             self.suppressors = None;
         }
+    }
+
+    /// Takes which alerts are being mended now, by fingerprint: routes with `after_mending` wait for these.
+    pub fn set_being_mended(&mut self, alerts: std::collections::BTreeSet<u64>) {
+        self.being_mended = alerts;
     }
 
     /// The state, to be saved and shown.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fettle_shared::command::Action;
 
-use super::run::{inverse, End, Hold, Phase, Run, StepEnd};
+use super::run::{inverse, End, Hold, Phase, Run, StepEnd, SETTLE_US};
 use super::{Effect, Numbered, Operator, Page, PageKind};
 use crate::audit::Entry;
 use crate::budget::Given;
@@ -18,8 +18,6 @@ use crate::world::{Place, World};
 const LIVE_MAX: usize = 5_000;
 /// An alert that nobody spoke of for this long is not acted on, µs.
 const HEARD_US: i64 = 120_000_000;
-/// After a mend, time for the alert to notice, µs.
-const SETTLE_US: i64 = 30_000_000;
 /// Between two thoughts about an incident that has no plan, µs.
 const RETHINK_US: i64 = 1_000_000;
 /// A plan whose turn does not come for this long is dropped; another may follow, µs.

@@ -221,6 +221,14 @@ impl Operator {
         self.state.runs.get(plan)
     }
 
+    /// Incidents about which something is being done now that may end them: for these people may wait.
+    pub fn being_mended(&self, now_us: i64) -> impl Iterator<Item = &str> {
+        let left_alone =
+            |id: &str| self.state.incidents.get(id).is_some_and(|watched| !watched.left_alone.is_empty());
+        let mending = self.state.runs.values().filter(move |run| run.is_mending(now_us));
+        mending.map(|run| run.plan.incident.as_str()).filter(move |id| !left_alone(id))
+    }
+
     /// Effects up to this number are carried out. Those that were not handed over yet stay.
     pub fn confirm(&mut self, number: u64) {
         let number = number.min(self.handed);

@@ -247,6 +247,8 @@ impl Desk {
             self.dirty = true;
         }
         self.say_pages(now_us);
+        let mended = self.operator.being_mended(now_us).filter_map(manage::unhex).collect();
+        self.manager.set_being_mended(mended);
         for change in self.manager.tick(now_us).transitions {
             self.history.alert(&change);
             self.dirty = true;

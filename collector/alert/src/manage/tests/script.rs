@@ -5,7 +5,7 @@
 //! `clear RULE label=value …` · `hush RULE label=value …` (not said any more) · `run TIME` (a tick each second) ·
 //! `silence label=value,… TIME AUTHOR REASON` · `unsilence ID AUTHOR` · `ack|unack|resolve TARGET AUTHOR NOTE` ·
 //! `depends HOST COMPONENT NEED …` · `broken CHANNEL` · `mended CHANNEL` · `restart` · `crash` (dies while
-//! sending) · `why RULE label=value …` · `incidents` · `counts`
+//! sending) · `mends|leaves RULE label=value …` (it is being mended, or not any more) · `why RULE label=value …` · `incidents` · `counts`
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -24,6 +24,7 @@ struct Stage {
     start_us: i64,
     said: BTreeMap<u64, Finding>,
     broken: BTreeSet<String>,
+    mended: BTreeSet<u64>,
     dying: bool,
     out: String,
 }
@@ -62,6 +63,7 @@ fn play(text: &str) -> String {
         start_us: NOON,
         said: BTreeMap::new(),
         broken: BTreeSet::new(),
+        mended: BTreeSet::new(),
         dying: false,
         out: String::new(),
     };
@@ -120,6 +122,15 @@ impl Stage {
             }
             "mended" => {
                 self.broken.remove(words[1]);
+            }
+            "mends" | "leaves" => {
+                let id = crate::handoff::fingerprint(words[1], &labels(&words[2..]));
+                if words[0] == "mends" {
+                    self.mended.insert(id);
+                } else {
+                    self.mended.remove(&id);
+                }
+                self.manager.set_being_mended(self.mended.clone());
             }
             "restart" => self.restart(),
             "crash" => {
@@ -230,6 +241,7 @@ impl Stage {
         assert_eq!(&state, self.manager.state(), "what is loaded is what was saved");
         self.manager = Manager::restore(self.config.clone(), state);
         self.manager.set_dependencies(self.depends.clone());
+        self.manager.set_being_mended(self.mended.clone());
     }
 
     fn why(&mut self, rule: &str, words: &[&str]) {
