@@ -267,10 +267,29 @@ impl Operator {
         match (ended, back) {
             (Ended::Healed, _) => self.end(id, End::Succeeded, now_us),
             // Without samples nobody knows what there is to take back, nor what another step would do.
-            (Ended::Unknown, _) => self.end(id, End::Failed { why: note.to_owned() }, now_us),
+            (Ended::Unknown, _) => self.unverified(id, note, now_us),
             (_, Some(action)) => self.turn_back(id, action, false, now_us),
             (_, None) => self.next_step(id, note, now_us),
         }
+    }
+
+    /// A plan ends in the dark: a person is told, since no sample will.
+    fn unverified(&mut self, id: &str, note: &str, now_us: i64) {
+        let Some(run) = self.state.runs.get(id) else { return };
+        let (plan, step, place) = (run.plan.clone(), run.step, run.verified_at());
+        let did = run.current().map_or("something", |step| step.action.name());
+        let summary = format!("{did} of {place} was done for {}, and {note}; a person must look", plan.rule);
+        self.page(Page {
+            id: format!("unverified-{id}-{step}"),
+            kind: PageKind::Unverified,
+            severity: plan.severity,
+            place,
+            summary,
+            incident: plan.incident,
+            plan: id.to_owned(),
+            at_us: now_us,
+        });
+        self.end(id, End::Failed { why: note.to_owned() }, now_us);
     }
 
     pub(super) fn turn_back(&mut self, id: &str, action: Action, by_hand: bool, now_us: i64) {

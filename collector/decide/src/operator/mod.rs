@@ -93,6 +93,8 @@ pub enum PageKind {
     Storm,
     /// A step that did not help could not be taken back.
     NotTakenBack,
+    /// A plan ended without fresh samples: nobody knows whether it helped.
+    Unverified,
 }
 
 /// A call for a person.

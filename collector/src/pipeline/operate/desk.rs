@@ -284,12 +284,14 @@ impl Desk {
         }
         self.said_us = now_us;
         let state = self.operator.state();
+        let fires = |page: &Page| state.incidents.get(&page.incident).is_some_and(|one| one.incident.firing);
+        let seen_us = |page: &Page| self.world.hosts.get(&page.place.host).map_or(0, |host| host.seen_us);
         let lasts = |page: &Page| match page.kind {
             PageKind::Storm => state.storm_until_us > now_us,
             PageKind::Approval => state.runs.get(&page.plan).is_some_and(Run::live),
-            PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => {
-                state.incidents.get(&page.incident).is_some_and(|one| one.incident.firing)
-            }
+            PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => fires(page),
+            // In the dark the alert's last word says little: it takes data of the host to end it.
+            PageKind::Unverified => fires(page) || seen_us(page) <= page.at_us,
         };
         let (on, over): (Vec<&Page>, Vec<&Page>) = self.pages.values().partition(|page| lasts(page));
         let mut findings: Vec<Finding> =
