@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, OperationsState, Token};
 use crate::config::Settings;
-use crate::handoff::{OperationsHandle, RecentDoors};
+use crate::handoff::{OperationsHandle, ReadFindings, RecentDoors};
 use crate::health::Health;
 use crate::ingest::{self, IngestError};
 use crate::orders::{OrdersError, SigningKey};
@@ -78,13 +78,18 @@ pub async fn run(
     health.set("schema", false, "waiting for ClickHouse");
     let listener = listen(settings.http).await?;
     let store = Store::connect(settings.store.clone(), catalogue())?;
-    let findings = Arc::new(store.clone());
+    let findings: Arc<dyn ReadFindings> = Arc::new(store.clone());
     let (operations, questions) = OperationsHandle::new();
     let token = Token::new(&token(settings.state_dir.as_deref())?);
     let recent = RecentDoors::new(settings.partitions);
     let app = api::router(
-        ApiState { health: health.clone(), telemetry: telemetry.clone(), findings, recent: recent.clone() },
-        OperationsState { operations, token },
+        ApiState {
+            health: health.clone(),
+            telemetry: telemetry.clone(),
+            findings: findings.clone(),
+            recent: recent.clone(),
+        },
+        OperationsState { operations, token, findings },
     );
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, app));
