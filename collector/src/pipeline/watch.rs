@@ -325,3 +325,31 @@ fn cpu_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     (time.tv_sec as u64) * 1_000_000 + (time.tv_nsec as u64) / 1_000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_is_time_in_which_something_could_have_come_and_was_read() {
+        let (work, mut queue) = mpsc::channel(QUEUE);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(20)).unwrap();
+        let feed = Feed { work, partition: 3, told: Mutex::new(long_ago) };
+        let mut told = || match queue.try_recv() {
+            Ok(Work::Seconds(_, listened)) => Some(listened),
+            _ => None,
+        };
+        // NATS was away: nothing could have come.
+        feed.listened(false);
+        assert_eq!(told(), None);
+        // The line was held up for long: that was no listening.
+        *feed.told.lock().unwrap() = long_ago;
+        feed.listened(true);
+        let passed_us = LISTENED_MOST.as_micros() as i64;
+        assert_eq!(told(), Some(Listened { partition: 3, passed_us, agents: Vec::new() }));
+        // What is behind has read what it tells of, and has not listened.
+        *feed.told.lock().unwrap() = long_ago;
+        let listened = feed.since_told(vec!["web-1".to_owned()], false);
+        assert_eq!((listened.passed_us, listened.agents.len()), (0, 1));
+    }
+}

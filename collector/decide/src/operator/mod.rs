@@ -471,7 +471,8 @@ mod tests {
         let (mut operator, policy) = (Operator::new(), Policy::built_in());
         operator.alert(&finding(Standing::Firing, NOW), &policy, NOW + 3 * DAY);
         operator.tick(&policy, &World::default(), 1, NOW + 3 * DAY);
-        let next_us = |operator: &Operator| operator.state().incidents.values().next().map(|one| one.next_plan_us);
+        let next_us =
+            |operator: &Operator| operator.state().incidents.values().next().map(|one| one.next_plan_us);
         assert!(next_us(&operator) > Some(NOW + 3 * DAY));
         operator.tick(&policy, &World::default(), 1, NOW);
         assert!(next_us(&operator) <= Some(NOW + NEXT_PLAN_MAX_US));

@@ -349,3 +349,45 @@ fn page_finding(page: &Page, standing: Standing, now_us: i64) -> Finding {
         action: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fettle_alert::handoff::NotificationKind::{Firing, Resolved};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn a_plan_that_ended_in_the_dark_is_an_alert_until_its_host_is_seen() {
+        let mut desk = Desk::new(None, manage::Config::default(), Policy::built_in());
+        let page = Page {
+            id: "unverified-p1-0".to_owned(),
+            kind: PageKind::Unverified,
+            severity: fettle_alert::handoff::Severity::High,
+            place: Place::new("web-1", "app"),
+            summary: "restart of web-1/app was done, and nobody knows whether it helped".to_owned(),
+            incident: "i".to_owned(),
+            plan: "p1".to_owned(),
+            at_us: NOW,
+        };
+        desk.pages.insert(page.id.clone(), page);
+        let mut told = Vec::new();
+        for second in 0..60 {
+            let now_us = NOW + second * SECOND;
+            if second >= 40 {
+                let report = HostReport { host: "web-1".to_owned(), at_us: now_us, ..HostReport::default() };
+                desk.report(&report, now_us);
+            }
+            let turn = desk.turn(now_us);
+            for one in turn.notifications {
+                told.push((second, one.kind, one.alerts[0].rule.clone()));
+                desk.manager.sent(&one.id, &manage::Outcome::Sent { by: one.channel.clone() }, now_us);
+            }
+        }
+        let kinds: Vec<_> = told.iter().map(|(_, kind, rule)| (*kind, rule.as_str())).collect();
+        assert_eq!(kinds, [(Firing, "mending_unverified"), (Resolved, "mending_unverified")], "{told:?}");
+        assert!(told[0].0 <= 2 && (40..=51).contains(&told[1].0), "{told:?}");
+    }
+}
