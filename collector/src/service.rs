@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, OperationsState, Token};
 use crate::config::Settings;
-use crate::handoff::{OperationsHandle, RecentDoors};
+use crate::handoff::{OperationsHandle, ReadFindings, RecentDoors};
 use crate::health::Health;
 use crate::ingest::{self, IngestError};
 use crate::orders::{OrdersError, SigningKey};
@@ -73,18 +73,17 @@ pub async fn run(
     let _lock = settings.state_dir.as_ref().map(lock).transpose()?;
     let health = Arc::new(Health::new(supervisor));
     let telemetry = Arc::new(Telemetry::default());
-    health.set("nats", false, "connecting");
-    health.clickhouse(false, "connecting");
-    health.set("schema", false, "waiting for ClickHouse");
+    nothing_is_ready(&health);
     let listener = listen(settings.http).await?;
     let store = Store::connect(settings.store.clone(), catalogue())?;
-    let findings = Arc::new(store.clone());
+    let findings: Arc<dyn ReadFindings> = Arc::new(store.clone());
     let (operations, questions) = OperationsHandle::new();
     let token = Token::new(&token(settings.state_dir.as_deref())?);
     let recent = RecentDoors::new(settings.partitions);
+    let operations = OperationsState { operations, token, findings: findings.clone() };
     let app = api::router(
         ApiState { health: health.clone(), telemetry: telemetry.clone(), findings, recent: recent.clone() },
-        OperationsState { operations, token },
+        operations,
     );
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, app));
@@ -207,6 +206,13 @@ async fn probe(health: Arc<Health>, store: Store, nats: async_nats::Client) {
         }
         tokio::time::sleep(PROBE_INTERVAL).await;
     }
+}
+
+/// Until they have answered for the first time.
+fn nothing_is_ready(health: &Health) {
+    health.set("nats", false, "connecting");
+    health.clickhouse(false, "connecting");
+    health.set("schema", false, "waiting for ClickHouse");
 }
 
 /// This collector's name in leases: kept in the state directory, so that after a crash it may take

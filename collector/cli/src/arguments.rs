@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::incidents::arguments::IncidentsArguments;
 use crate::operations::arguments::{
-    AlertsArguments, AuditArguments, LookArguments, PlansArguments, SilencesArguments, WordArguments,
+    AlertsArguments, AuditArguments, HealthArguments, LookArguments, PlansArguments, SilencesArguments,
+    WordArguments,
 };
 use crate::replay::arguments::ReplayArguments;
 
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Unfreeze(WordArguments),
     /// How operations are: freezes, channels, breakers, the public key, the audit's head.
     Status(LookArguments),
+    /// How healthy hosts are: a score, what it lost points for, and what to do.
+    Health(HealthArguments),
     /// The audit: what was wanted and what became of it.
     Audit(AuditArguments),
     /// Check, list and try the rules that say what is wrong.

@@ -57,6 +57,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Freeze(arguments) => operations::freeze(&arguments, true)?,
         Command::Unfreeze(arguments) => operations::freeze(&arguments, false)?,
         Command::Status(arguments) => operations::look(&arguments, "operations")?,
+        Command::Health(arguments) => operations::health(&arguments)?,
         Command::Audit(arguments) => operations::audit(&arguments)?,
         Command::Eval(arguments) => eval::run(&arguments.command)?,
         Command::Rules(arguments) => return Ok(rules::run(&arguments.command)?),

@@ -100,3 +100,23 @@ fn the_parts_die_with_it_and_the_next_start_finds_everything_free() {
     assert_eq!(again.wait(), Some(0), "{:#?}", again.seen);
     assert!(!pids.into_iter().any(is_alive));
 }
+
+#[test]
+fn a_bad_file_of_a_part_is_said_before_anything_starts() {
+    assert!(support::siblings_are_built(), "build the workspace's binaries first (deploy/test does)");
+    let directory = tempfile::tempdir().unwrap();
+    let (state, bad) = (directory.path().join("state"), directory.path().join("bad.toml"));
+    std::fs::write(&bad, "[operations]\npolicies = \"/nowhere/policies.yaml\"\n[smaple]\n").unwrap();
+    let (state, file) = (state.display().to_string(), bad.display().to_string());
+    for (flag, name) in [("--agent-config", "agent"), ("--collector-config", "collector")] {
+        let any = "127.0.0.1:0";
+        let ports = ["--http", any, "--sql", any, "--nats", any, "--agent-metrics", any];
+        let refused =
+            fettle(&[&["up", "--state-dir", &state, flag, &file][..], &ports[..]].concat()).output().unwrap();
+        assert!(!refused.status.success());
+        let words = err(&refused);
+        let said = format!("nothing was started, because the {name} would not start with its files");
+        assert!(words.contains(&said) && words.contains("bad.toml"), "{words}");
+        assert!(!directory.path().join("state/logs/nats.log").exists());
+    }
+}

@@ -195,8 +195,14 @@ impl Memory {
         }
     }
 
-    /// Forgets what no limit looks at any more.
+    /// Forgets what no limit looks at any more, and shortens what a clock that was ahead has set too far.
     pub fn forget(&mut self, policy: &Policy, now_us: i64) {
+        for until_us in self.refusals.values_mut() {
+            *until_us = (*until_us).min(now_us.saturating_add(policy.refusal_believed_us));
+        }
+        for breaker in self.breakers.values_mut() {
+            breaker.open_until_us = breaker.open_until_us.min(now_us.saturating_add(policy.breaker.open_us));
+        }
         let longest_us = policy
             .entries
             .iter()
@@ -252,6 +258,22 @@ mod tests {
         );
         memory.ended(attempt(until_us, Ended::Healed), "restart", "r", "k", &policy);
         assert_eq!(memory.open_until("restart", &place, until_us + 1), None);
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_set_does_not_last() {
+        let (policy, place, now_us) = (Policy::built_in(), Place::new("h", "c"), 1_000_000_000_000);
+        let day_us = 86_400_000_000;
+        let mut memory = Memory::default();
+        memory.refuse("restart", &place, now_us + 3 * day_us);
+        for _ in 0..3 {
+            memory.ended(attempt(now_us + 3 * day_us, Ended::Failed), "stop", "r", "k", &policy);
+        }
+        memory.forget(&policy, now_us);
+        let open_us = policy.breaker.open_us;
+        assert_eq!(memory.refused_until("restart", &place, now_us + policy.refusal_believed_us), None);
+        assert_eq!(memory.open_until("stop", &place, now_us + open_us), None);
+        assert_eq!(memory.open_until("stop", &place, now_us + open_us - 1), Some(now_us + open_us));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Alerts, silences, plans and freezes over HTTP. Every change wants the token and the name of a person,
 //! and is answered by operations themselves, which write it into the audit.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::header::AUTHORIZATION;
@@ -8,10 +12,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use fettle_alert::handoff::Labels;
+use fettle_alert::manage::Matchers;
 use serde_json::json;
 
 use super::token::Token;
-use crate::handoff::{Ask, AskError, OperationsHandle, PlanVerb, SilenceOrder, Word};
+use crate::handoff::{
+    Ask, AskError, FindingsQuery, OperationsHandle, PlanVerb, ReadFindings, SilenceOrder, Word,
+};
 
 /// What these handlers need.
 #[derive(Debug, Clone)]
@@ -20,7 +28,14 @@ pub struct OperationsState {
     pub operations: OperationsHandle,
     /// Who shows it may change things.
     pub token: Token,
+    /// What became of alerts before.
+    pub findings: Arc<dyn ReadFindings>,
 }
+
+/// How far back it is said what a silence would have been about, µs; and rows that are looked at.
+const LATELY_US: i64 = 86_400_000_000;
+/// See [`LATELY_US`].
+const LATELY_ROWS: u32 = 20_000;
 
 /// The routes, below `/api/v3`.
 pub fn router(state: OperationsState) -> Router {
@@ -72,17 +87,29 @@ async fn change_with<T>(
     body: Result<Json<T>, JsonRejection>,
     ask: impl FnOnce(T) -> Ask,
 ) -> Response {
+    changed(&state, headers, body, ask)
+        .await
+        .map_or_else(|refused| refused, |done| Json(done).into_response())
+}
+
+/// The same, as what was done or the answer that refuses it.
+async fn changed<T>(
+    state: &OperationsState,
+    headers: &HeaderMap,
+    body: Result<Json<T>, JsonRejection>,
+    ask: impl FnOnce(T) -> Ask,
+) -> Result<serde_json::Value, Response> {
     if !state.token.is_shown(headers) {
         let error = if headers.contains_key(AUTHORIZATION) {
             "that is not this collector's token; it is in api.token in the collector's state directory"
         } else {
             "send Authorization: Bearer TOKEN; the token is in api.token in the collector's state directory"
         };
-        return refuse(StatusCode::UNAUTHORIZED, error);
+        return Err(refuse(StatusCode::UNAUTHORIZED, error));
     }
     match body {
-        Ok(Json(body)) => answer(state.operations.ask(ask(body)).await),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.body_text()),
+        Ok(Json(body)) => state.operations.ask(ask(body)).await.map_err(|error| answer(Err(error))),
+        Err(error) => Err(refuse(StatusCode::BAD_REQUEST, &error.body_text())),
     }
 }
 
@@ -108,7 +135,43 @@ async fn silence(
     headers: HeaderMap,
     body: Body<SilenceOrder>,
 ) -> Response {
-    change_with(state, &headers, body, Ask::Silence).await
+    let asked = body.as_ref().ok().map(|Json(order)| Matchers(order.matchers.clone()));
+    let mut done = match changed(&state, &headers, body, Ask::Silence).await {
+        Ok(done) => done,
+        Err(refused) => return refused,
+    };
+    if let Some(matchers) = asked.filter(|_| done["matches"] == 0) {
+        let lately = matched_lately(&*state.findings, &matchers).await;
+        let said = done["done"].as_str().unwrap_or_default().to_owned();
+        done["done"] = format!("{said}; it matches no alert now{lately}").into();
+    }
+    Json(done).into_response()
+}
+
+/// How many alerts patterns would have meant in the last 24 hours, in words.
+async fn matched_lately(findings: &dyn ReadFindings, matchers: &Matchers) -> String {
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+    let from_us = Some(now_us - LATELY_US);
+    let query = FindingsQuery { host: None, from_us, to_us: None, severity: None, limit: LATELY_ROWS };
+    match findings.rows("alerts", query).await {
+        Ok(rows) => {
+            let alerts: BTreeSet<&str> = rows
+                .iter()
+                .filter(|row| is_meant(row, matchers))
+                .filter_map(|row| row["id"].as_str())
+                .collect();
+            let at_least = if rows.len() >= LATELY_ROWS as usize { "at least " } else { "" };
+            format!("; {at_least}{} in the last 24 h", alerts.len())
+        }
+        Err(error) => format!("; the last 24 h cannot be asked ({error})"),
+    }
+}
+
+/// Whether a row of history is about an alert that the patterns mean.
+fn is_meant(row: &serde_json::Value, matchers: &Matchers) -> bool {
+    let Ok(severity) = serde_json::from_value(row["severity"].clone()) else { return false };
+    let labels: Labels = serde_json::from_value(row["labels"].clone()).unwrap_or_default();
+    matchers.hold(row["rule"].as_str().unwrap_or_default(), severity, &labels)
 }
 
 async fn unsilence(
@@ -162,11 +225,74 @@ mod tests {
     use axum::http::header;
 
     use super::*;
+    use crate::handoff::Answer;
+
+    /// History of three alerts.
+    #[derive(Debug)]
+    struct Past;
+
+    impl ReadFindings for Past {
+        fn anomalies(&self, _: FindingsQuery) -> Answer {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn health(&self, _: Option<String>) -> Answer {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn rows(&self, table: &'static str, _: FindingsQuery) -> Answer {
+            let row = |id: &str, rule: &str, host: &str| json!({ "id": id, "rule": rule, "host": host, "severity": "high", "labels": { "host": host } });
+            let rows = vec![
+                row("a", "disk_low", "web-1"),
+                row("a", "disk_low", "web-1"),
+                row("b", "disk_low", "web-2"),
+                row("c", "cpu", "web-1"),
+                json!({ "id": "", "severity": "", "rule": "disk_low" }),
+            ];
+            Box::pin(async move {
+                if table == "alerts" {
+                    Ok(rows)
+                } else {
+                    Err("no such table".into())
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silence_of_nothing_says_so_and_what_it_would_have_been_about() {
+        let of = |name: &str, pattern: &str| Matchers([(name.to_owned(), pattern.to_owned())].into());
+        assert_eq!(matched_lately(&Past, &of("rule", "disk*")).await, "; 2 in the last 24 h");
+        assert_eq!(matched_lately(&Past, &of("host", "db-1")).await, "; 0 in the last 24 h");
+        let (operations, mut questions) = OperationsHandle::new();
+        let state = OperationsState { operations, token: Token::new("secret"), findings: Arc::new(Past) };
+        tokio::spawn(async move {
+            for matches in [0, 3] {
+                let question = questions.recv().await.unwrap();
+                question.answer.send(Ok(json!({ "done": "done: s1", "matches": matches }))).unwrap();
+            }
+        });
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, "Bearer secret".parse().unwrap());
+        for said in ["done: s1; it matches no alert now; 2 in the last 24 h", "done: s1"] {
+            let order = SilenceOrder {
+                matchers: [("rule".to_owned(), "disk*".to_owned())].into(),
+                author: "ann".to_owned(),
+                reason: "known".to_owned(),
+                seconds: 60,
+            };
+            let done = silence(State(state.clone()), headers.clone(), Ok(Json(order))).await;
+            assert_eq!(done.status(), StatusCode::OK);
+            let body = axum::body::to_bytes(done.into_body(), 1 << 16).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["done"], said);
+        }
+    }
 
     #[tokio::test]
     async fn words_on_alerts_and_plans_reach_operations_by_those_who_show_the_token() {
         let (operations, mut questions) = OperationsHandle::new();
-        let state = OperationsState { operations, token: Token::new("secret") };
+        let state = OperationsState { operations, token: Token::new("secret"), findings: Arc::new(Past) };
         let answering = tokio::spawn(async move {
             let mut asked = Vec::new();
             while let Some(question) = questions.recv().await {

@@ -217,6 +217,27 @@ pub struct Watched {
     pub health: Option<HealthRow>,
 }
 
+/// What is handed to whoever looks at judged seconds, in the order in which it was read.
+#[derive(Debug, Clone)]
+pub enum Judged {
+    /// A second of a host.
+    Second(Box<Watched>),
+    /// How far the reading is.
+    Listened(Listened),
+}
+
+/// For so long a partition was listened to and all that came was read: time in which a host that sends would have
+/// been heard. Time in which ClickHouse or the collector was behind is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listened {
+    /// Partition.
+    pub partition: u16,
+    /// For how long, µs.
+    pub passed_us: i64,
+    /// Agents of which something came, be it too old to be judged.
+    pub agents: Vec<String>,
+}
+
 /// Which findings are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindingsQuery {

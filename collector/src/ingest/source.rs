@@ -33,6 +33,8 @@ pub struct Arrival {
     pub bytes: Bytes,
     /// For the acknowledgement.
     pub receipt: Receipt,
+    /// Messages of the partition that JetStream has not given yet.
+    pub pending: u64,
 }
 
 /// Acknowledges one message, once what it carried is stored.
@@ -84,6 +86,11 @@ impl Source {
     pub fn new(client: async_nats::Client, partition: u16) -> Self {
         let context = jetstream::new(client.clone());
         Self { client, context, partition, stream: None, failed: None, fresh: false }
+    }
+
+    /// Whether JetStream gives what comes.
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// The next event. Safe to drop and call again: no message is lost by that.
@@ -186,6 +193,8 @@ impl Source {
 
 fn arrival(message: jetstream::Message) -> Arrival {
     let agent = subjects::agent_of_subject(&message.subject).map(str::to_owned);
+    // What does not say is taken for the last: then nothing is known to wait.
+    let pending = message.info().map_or(0, |info| info.pending);
     let (message, acker) = message.split();
-    Arrival { agent, bytes: message.payload, receipt: Receipt(acker) }
+    Arrival { agent, bytes: message.payload, receipt: Receipt(acker), pending }
 }

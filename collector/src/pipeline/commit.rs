@@ -156,7 +156,10 @@ impl Committer {
             let counters = &self.context.telemetry.counters;
             Telemetry::add(&counters.watch_old, assembled.reductions.old);
             Telemetry::add(&counters.watch_skipped, assembled.reductions.crowded);
-            feed.offer(&self.context, &assembled.reductions.seconds);
+            let mut agents: Vec<String> = intent.frames.iter().map(|frame| frame.agent.clone()).collect();
+            agents.sort_unstable();
+            agents.dedup();
+            feed.offer(&self.context, &assembled.reductions.seconds, agents, batch.is_caught_up());
         }
         for piece in std::mem::take(&mut assembled.pieces) {
             self.insert(intent, piece).await?;

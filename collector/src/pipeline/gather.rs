@@ -42,6 +42,8 @@ pub(super) struct Batch {
     /// Samples, or more where rows are nearly empty.
     weight: u64,
     bytes: usize,
+    /// Messages that JetStream had not given yet when the last frame came.
+    pending: u64,
 }
 
 impl Batch {
@@ -60,8 +62,14 @@ impl Batch {
     pub(super) fn push(&mut self, entry: FrameEntry, arrival: Arrival) {
         self.weight += entry.samples.max(u64::from(entry.rows) * ROW_WEIGHT);
         self.bytes += arrival.bytes.len();
+        self.pending = arrival.pending;
         self.frames.push(entry);
         self.arrivals.push(arrival);
+    }
+
+    /// Whether nothing waited behind its last frame.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.pending == 0
     }
 
     /// The frames as they came, in the order of the intent.

@@ -26,7 +26,7 @@ use fettle_shared::subjects::Stored;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
 
-use crate::handoff::{RecentDoors, Watched};
+use crate::handoff::{Judged, RecentDoors};
 use crate::health::Health;
 use crate::ingest::{Admission, Event, IngestError, Lease, LeaseView, Source, LEASE_TIME};
 use crate::store::{Agents, Reductions, Store, StoreError};
@@ -43,6 +43,8 @@ const SECOND_US: i64 = 1_000_000;
 const ROLLUP_PATIENCE: Duration = Duration::from_secs(10);
 /// Missed windows are looked through for doubles beyond this many.
 const MOST_MISSED: usize = 100_000;
+/// How often it is told that nothing came.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failure that stops a partition.
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
@@ -72,7 +74,7 @@ pub struct Context {
     /// How often a snapshot of a host's detection is saved.
     pub snapshot_interval: Duration,
     /// Who listens to judged seconds in this process; a listener that is too slow misses some.
-    pub watched: Option<mpsc::Sender<Watched>>,
+    pub watched: Option<mpsc::Sender<Judged>>,
     /// Who listens to forecasts and predictions, and to which partitions are lost.
     pub heard: Option<mpsc::Sender<operate::Heard>>,
     /// How often is looked ahead.
@@ -283,6 +285,8 @@ impl Line {
         let (to_commit, commits) = mpsc::channel::<Sealed>(1);
         let (done, mut committed) = mpsc::channel::<Result<Committed, PipelineError>>(1);
         let committer = tokio::spawn(commit::run(Arc::clone(&self.context), commits, done));
+        let mut listening = tokio::time::interval(LISTEN_INTERVAL);
+        listening.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let outcome = loop {
             let room = self.batch.has_room(self.context.batch_samples);
             let due = if room { self.due } else { Instant::now() };
@@ -297,6 +301,12 @@ impl Line {
                 () = self.context.lease.lost() => break Err(PipelineError::LeaseLost(self.partition)),
                 () = tokio::time::sleep_until(due), if !self.committing && !self.batch.is_empty() => {
                     self.seal(&to_commit).await;
+                }
+                // While nothing comes: silence of hosts is counted in time that was listened.
+                _ = listening.tick(), if !self.committing && self.batch.is_empty() => {
+                    if let Some(feed) = &self.context.feed {
+                        feed.listened(self.source.is_open());
+                    }
                 }
                 event = self.source.next(), if room => match event {
                     Event::Arrived(arrival) => self.take(*arrival).await,

@@ -11,7 +11,7 @@ mod rows;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fettle_analysis::live::{Findings, HostWatch, Plan};
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch as signal};
 
 use super::outlook::News;
 use super::Context;
-use crate::handoff::{AskRecent, Watched};
+use crate::handoff::{AskRecent, Judged, Listened, Watched};
 use crate::ingest::LeaseView;
 use crate::store::{AgentWindow, SecondWindow};
 use crate::telemetry::Telemetry;
@@ -40,8 +40,11 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How long a stop waits for the last seconds and their snapshots.
 const PATIENCE: Duration = Duration::from_secs(12);
 
+/// One word on how far the reading is counts for no more: what held it up for longer was no listening.
+const LISTENED_MOST: Duration = Duration::from_secs(2);
+
 enum Work {
-    Seconds(Vec<SecondWindow>),
+    Seconds(Vec<SecondWindow>, Listened),
     /// Somebody wants to know what is remembered.
     Recent(AskRecent),
     /// Save and end; answered when done.
@@ -52,6 +55,9 @@ enum Work {
 #[derive(Debug)]
 pub(super) struct Feed {
     work: mpsc::Sender<Work>,
+    partition: u16,
+    /// When it was told last how far the reading is.
+    told: Mutex<Instant>,
 }
 
 impl Feed {
@@ -74,7 +80,7 @@ impl Feed {
         let started =
             std::thread::Builder::new().name(format!("watch-{partition}")).spawn(move || watcher.run(work));
         match started {
-            Ok(_) => Some(Self { work: sender }),
+            Ok(_) => Some(Self { work: sender, partition, told: Mutex::new(Instant::now()) }),
             Err(error) => {
                 tracing::error!(%error, partition, "detection cannot start; frames are stored without it");
                 None
@@ -82,14 +88,35 @@ impl Feed {
         }
     }
 
-    /// Hands over the seconds of a batch, or counts them as skipped.
-    pub fn offer(&self, context: &Context, seconds: &[SecondWindow]) {
-        if seconds.is_empty() {
-            return;
-        }
-        if self.work.try_send(Work::Seconds(seconds.to_vec())).is_err() {
+    /// Hands over the seconds of a batch, or counts them as skipped. `agents` are those of its frames, and
+    /// `is_caught_up` says that nothing waited behind them.
+    pub fn offer(
+        &self,
+        context: &Context,
+        seconds: &[SecondWindow],
+        agents: Vec<String>,
+        is_caught_up: bool,
+    ) {
+        let listened = self.since_told(agents, is_caught_up);
+        if self.work.try_send(Work::Seconds(seconds.to_vec(), listened)).is_err() {
             Telemetry::add(&context.telemetry.counters.watch_skipped, seconds.len() as u64);
         }
+    }
+
+    /// Nothing has come and nothing is being read; `is_open` says that something could have come.
+    pub fn listened(&self, is_open: bool) {
+        let listened = self.since_told(Vec::new(), is_open);
+        if listened.passed_us > 0 {
+            // What finds no room was no listening either: what came before still waits.
+            let _ = self.work.try_send(Work::Seconds(Vec::new(), listened));
+        }
+    }
+
+    fn since_told(&self, agents: Vec<String>, counts: bool) -> Listened {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = std::mem::replace(&mut *told, Instant::now()).elapsed().min(LISTENED_MOST);
+        let passed_us = if counts { passed.as_micros() as i64 } else { 0 };
+        Listened { partition: self.partition, passed_us, agents }
     }
 
     /// Lets the thread finish what waits and save every host.
@@ -145,9 +172,10 @@ impl Watcher {
     fn run(mut self, mut work: mpsc::Receiver<Work>) {
         while let Some(next) = work.blocking_recv() {
             match next {
-                Work::Seconds(seconds) => {
+                Work::Seconds(seconds, listened) => {
                     self.look_ahead();
                     self.batch(seconds);
+                    self.tell(Judged::Listened(listened));
                 }
                 Work::Recent(AskRecent { host, series, limit, answer }) => {
                     let host = self.hosts.get(&host);
@@ -279,9 +307,14 @@ impl Watcher {
                 Telemetry::add(&counters.findings_dropped, rows);
             }
         }
+        self.tell(Judged::Second(Box::new(Watched { second, anomalies, health })));
+    }
+
+    /// Tells whoever listens in this process.
+    fn tell(&self, judged: Judged) {
         if let Some(listener) = &self.context.watched {
-            if listener.try_send(Watched { second, anomalies, health }).is_err() {
-                Telemetry::add(&counters.watched_dropped, 1);
+            if listener.try_send(judged).is_err() {
+                Telemetry::add(&self.context.telemetry.counters.watched_dropped, 1);
             }
         }
     }
@@ -291,4 +324,32 @@ impl Watcher {
 fn cpu_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     (time.tv_sec as u64) * 1_000_000 + (time.tv_nsec as u64) / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_is_time_in_which_something_could_have_come_and_was_read() {
+        let (work, mut queue) = mpsc::channel(QUEUE);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(20)).unwrap();
+        let feed = Feed { work, partition: 3, told: Mutex::new(long_ago) };
+        let mut told = || match queue.try_recv() {
+            Ok(Work::Seconds(_, listened)) => Some(listened),
+            _ => None,
+        };
+        // NATS was away: nothing could have come.
+        feed.listened(false);
+        assert_eq!(told(), None);
+        // The line was held up for long: that was no listening.
+        *feed.told.lock().unwrap() = long_ago;
+        feed.listened(true);
+        let passed_us = LISTENED_MOST.as_micros() as i64;
+        assert_eq!(told(), Some(Listened { partition: 3, passed_us, agents: Vec::new() }));
+        // What is behind has read what it tells of, and has not listened.
+        *feed.told.lock().unwrap() = long_ago;
+        let listened = feed.since_told(vec!["web-1".to_owned()], false);
+        assert_eq!((listened.passed_us, listened.agents.len()), (0, 1));
+    }
 }

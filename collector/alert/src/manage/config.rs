@@ -70,6 +70,10 @@ pub struct Route {
     pub outside: Outside,
     /// Name of an escalation policy.
     pub escalation: Option<String>,
+    /// For how long, since it began, an alert that is not critical waits while it is being mended; none: it does not.
+    pub after_mending_us: Option<i64>,
+    /// Channels that get a note of low severity on what was mended before anybody was told.
+    pub mended: Vec<String>,
 }
 
 /// What a route with hours does outside them.
@@ -186,6 +190,8 @@ impl Route {
             hours: None,
             outside: Outside::Hold,
             escalation: None,
+            after_mending_us: None,
+            mended: Vec::new(),
         }
     }
 

@@ -61,6 +61,8 @@ struct RouteText {
     hours: Option<Spanned<String>>,
     outside: Option<Spanned<String>>,
     escalation: Option<Spanned<String>>,
+    after_mending: Option<Spanned<String>>,
+    mended: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     routes: Vec<RouteText>,
 }
@@ -226,6 +228,14 @@ fn add_route(
     read_span(text.repeat_interval.as_ref(), &mut route.repeat_us)?;
     if let Some(names) = text.channels {
         route.channels = channels_of(names, channels)?;
+    }
+    if text.after_mending.is_some() {
+        let mut wait = MINUTE;
+        read_span(text.after_mending.as_ref(), &mut wait)?;
+        route.after_mending_us = Some(wait);
+    }
+    if let Some(names) = text.mended {
+        route.mended = channels_of(names, channels)?;
     }
     if let Some(name) = text.hours {
         if !config.hours.contains_key(&name.value) {

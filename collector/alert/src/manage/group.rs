@@ -96,8 +96,25 @@ impl Manager {
             if let Some(alert) = self.state.alerts.get_mut(&id) {
                 alert.groups.retain(|own| own != key);
             }
+            self.note_mended(key, group, id, now_us);
             self.note(id, now_us, Reason::ResolvedUntold, key, String::new());
         }
+    }
+
+    /// What was held back because it was being mended, and is over: a note to those who want to know.
+    fn note_mended(&mut self, key: &str, group: &mut Group, id: u64, now_us: i64) {
+        let channels = self.route(&group.route).mended.clone();
+        let last = |alert: &Alert| alert.why.iter().rev().find(|why| why.group == key).map(|why| why.reason);
+        let waited = self.state.alerts.get(&id).and_then(last) == Some(Reason::AfterMending);
+        if !waited || channels.is_empty() {
+            return;
+        }
+        // Who gets notes is not told the end of what others were told.
+        let told = group.channels.clone();
+        let from = self.fresh.len();
+        self.tell(key, group, NotificationKind::Resolved, &channels, &[id], Reason::Mended, now_us);
+        group.channels = told;
+        self.soften(from);
     }
 
     /// Why an alert may not be told now.
@@ -111,6 +128,11 @@ impl Manager {
         let route = self.route(&group.route);
         if route.outside == Outside::Hold && !self.inside_hours(route, now_us) {
             return Some((Reason::OutsideHours, route.hours.clone().unwrap_or_default()));
+        }
+        if let Some(wait_us) = route.after_mending_us {
+            if self.being_mended.contains(&id) && now_us - alert.began_us < wait_us {
+                return Some((Reason::AfterMending, String::new()));
+            }
         }
         let cooled = alert.cooled_us.is_some_and(|at| now_us - at < self.config.cooldown_us);
         (cooled && !alert.flapping).then(|| (Reason::Cooldown, String::new()))

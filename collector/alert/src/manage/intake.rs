@@ -4,6 +4,7 @@
 use crate::handoff::{Finding, Severity, Standing};
 
 use super::config::Outside;
+use super::heard::host_of;
 use super::matchers::word;
 use super::reason::Reason;
 use super::state::{Alert, Group, Phase, Transition};
@@ -50,17 +51,28 @@ impl Manager {
                     self.evict(victim, now_us);
                 }
             }
-            self.state.alerts.insert(id, alert_of(finding, now_us));
+            let mut alert = alert_of(finding, now_us);
+            alert.said_heard_us = self.heard_us(host_of(&alert));
+            self.state.alerts.insert(id, alert);
             self.set_phase(id, phase_of(finding.standing), now_us, Reason::Condition, "");
         }
     }
 
     fn hear_again(&mut self, id: u64, finding: &Finding, now_us: i64) {
+        let heard_us = self.heard_us(finding.labels.get("host").map_or("", String::as_str));
         let Some(alert) = self.state.alerts.get_mut(&id) else { return };
-        alert.said_us = now_us;
         let late_us = alert.word_us.saturating_sub(finding.at_us);
-        if finding.standing != Standing::Resolved && (1..=LATE_MAX_US).contains(&late_us) {
-            // Rules that go on from what they saved say first what was so then, and it may be over since.
+        let is_late = (1..=LATE_MAX_US).contains(&late_us);
+        if finding.standing != Standing::Resolved {
+            alert.said_heard_us = heard_us;
+        }
+        if is_late {
+            // What was so then may be over since, or have begun again: only the newest word counts.
+            return;
+        }
+        if finding.standing == Standing::Pending && alert.phase == Phase::Firing {
+            // The condition holds. Rules that have lost what they knew begin their waiting anew; that ends nothing.
+            alert.word_us = finding.at_us;
             return;
         }
         alert.word_us = finding.at_us;
@@ -188,24 +200,6 @@ impl Manager {
                 alert.changes.clear();
             }
             self.note(id, now_us, Reason::FlappingOver, "", String::new());
-        }
-    }
-
-    /// What nobody says any more is over, except on a host that is silent: nobody can say it there.
-    pub(super) fn end_stale(&mut self, now_us: i64) {
-        self.find_suppressors();
-        let resumed = self.state.resumed_us;
-        let stale: Vec<u64> = self
-            .state
-            .alerts
-            .iter()
-            .filter(|(_, alert)| alert.phase != Phase::Resolved)
-            .filter(|(_, alert)| now_us - alert.said_us.max(resumed) > self.config.stale_us)
-            .filter(|(id, alert)| self.silent_host_of(**id, alert).is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in stale {
-            self.set_phase(id, Phase::Resolved, now_us, Reason::Stale, "nobody says it any more");
         }
     }
 
@@ -365,6 +359,7 @@ impl Manager {
             !(over && old) || used
         });
         if self.state.alerts.len() != before {
+            self.forget_heard();
             self.version += 1;
         }
     }
@@ -405,7 +400,7 @@ fn alert_of(finding: &Finding, now_us: i64) -> Alert {
         description: cut(&finding.description, DESCRIPTION_MAX),
         runbook: finding.runbook.clone(),
         action: finding.action.clone(),
-        said_us: now_us,
+        said_heard_us: 0,
         word_us: finding.at_us,
         began_us: now_us,
         resolved_us: None,

@@ -5,7 +5,7 @@
 //! [`State`] before it sends and after, so that after a crash the same notification goes out under the
 //! same id. A tick decides in this order:
 //!
-//! 1. what nobody says any more is over (`intake.rs`); silences end; storms end or go on (`storm.rs`);
+//! 1. what nobody says any more is over (`heard.rs`); silences end; storms end or go on (`storm.rs`);
 //! 2. each group looks at its alerts (`group.rs`): who is suppressed (`suppress.rs`), who must wait, who is
 //!    news. News of which too much alike was told moves to the route's storm group, which names non-critical
 //!    ones in digests and critical ones in batches 1, 2, 4 … 30 s apart: each critical alert is named in some
@@ -18,6 +18,7 @@
 pub mod config;
 mod config_file;
 mod group;
+mod heard;
 mod hours;
 mod incident;
 mod intake;
@@ -48,15 +49,12 @@ pub use state::{
     Transition, Why,
 };
 
-use config::{Route, SECOND};
+use config::Route;
 use suppress::Suppressors;
 
 /// Components and what they need, by host: `host → component → depends_on`. An entry of `depends_on` is a
 /// component of the same host, or `host/component`.
 pub type Dependencies = BTreeMap<String, BTreeMap<String, Vec<String>>>;
-
-/// Ticks further apart than this mean that the collector was away, µs.
-const PAUSE_US: i64 = 10 * SECOND;
 
 /// Remembers alerts and decides who is told.
 #[derive(Debug)]
@@ -66,6 +64,9 @@ pub struct Manager {
     state: State,
     suppressors: Option<Suppressors>,
     fresh: Vec<Notification>,
+    hearing: heard::Hearing,
+    /// Alerts that may be over soon without anybody's help.
+    being_mended: std::collections::BTreeSet<u64>,
     version: u64,
 }
 
@@ -115,6 +116,8 @@ impl Manager {
             state,
             suppressors: None,
             fresh: Vec::new(),
+            hearing: heard::Hearing::default(),
+            being_mended: std::collections::BTreeSet::new(),
             version: 0,
         };
         restored.hand_again();
@@ -135,6 +138,11 @@ impl Manager {
         }
     }
 
+    /// Takes which alerts are being mended now, by fingerprint: routes with `after_mending` wait for these.
+    pub fn set_being_mended(&mut self, alerts: std::collections::BTreeSet<u64>) {
+        self.being_mended = alerts;
+    }
+
     /// The state, to be saved and shown.
     pub fn state(&self) -> &State {
         &self.state
@@ -148,9 +156,7 @@ impl Manager {
     /// Decides what is told now. `now_us` is the wall clock in µs since 1970; call it each second or oftener.
     pub fn tick(&mut self, now_us: i64) -> Output {
         let now_us = now_us.max(self.state.ticked_us);
-        if now_us - self.state.ticked_us > PAUSE_US {
-            self.state.resumed_us = now_us;
-        }
+        self.hear_fleet(now_us - self.state.ticked_us, now_us);
         self.state.ticked_us = now_us;
         self.end_stale(now_us);
         self.end_flapping(now_us);

@@ -38,11 +38,15 @@ pub enum Reason {
     AcknowledgedBy,
     /// Told: what had no room in the table of alerts.
     OverflowDigest,
+    /// Told, as a note: it was mended before anybody was told.
+    Mended,
 
     /// Not told yet: the group's first wait.
     GroupWait,
     /// Not told yet: the group was told a moment ago.
     GroupInterval,
+    /// Not told yet: it is being mended.
+    AfterMending,
     /// Not told: silenced.
     Silenced,
     /// Not told: an inhibition rule's source fires.
@@ -102,8 +106,10 @@ impl Reason {
             Self::StormDigest => "storm_digest",
             Self::AcknowledgedBy => "acknowledged_by",
             Self::OverflowDigest => "overflow_digest",
+            Self::Mended => "mended",
             Self::GroupWait => "group_wait",
             Self::GroupInterval => "group_interval",
+            Self::AfterMending => "after_mending",
             Self::Silenced => "silenced",
             Self::Inhibited => "inhibited",
             Self::HostSilent => "host_silent",

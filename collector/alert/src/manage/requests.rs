@@ -167,6 +167,13 @@ impl Manager {
         }
     }
 
+    /// How many alerts that are pending or fire a silence of these patterns would be about.
+    pub fn matching(&self, matchers: &Matchers) -> usize {
+        let alerts = self.state.alerts.values();
+        let meant = |alert: &&super::Alert| matchers.hold(&alert.rule, alert.severity, &alert.labels);
+        alerts.filter(|alert| alert.phase != Phase::Resolved).filter(meant).count()
+    }
+
     fn silence(&mut self, silence: Silence, now_us: i64) -> Result<String, RequestError> {
         if silence.matchers.0.is_empty() {
             return Err(RequestError::NoMatcher);

@@ -51,8 +51,9 @@ pub struct State {
     pub next_silence: u64,
     /// Time of the last tick, µs since 1970.
     pub ticked_us: i64,
-    /// When ticks began again after a pause: nothing is stale before it has had its time since then.
-    pub resumed_us: i64,
+    /// How long each host with alerts was heard since it has them, µs; empty: the fleet.
+    #[serde(default)]
+    pub heard: BTreeMap<String, i64>,
 }
 
 /// Where an alert stands.
@@ -101,8 +102,9 @@ pub struct Alert {
     pub runbook: Option<String>,
     /// Policy's entry that mends it.
     pub action: Option<String>,
-    /// When it was last said, by the manager's clock, µs.
-    pub said_us: i64,
+    /// How long its host had been heard when it was last said, µs ([`State::heard`]).
+    #[serde(default)]
+    pub said_heard_us: i64,
     /// Time of the newest data it was said on, µs.
     #[serde(default)]
     pub word_us: i64,

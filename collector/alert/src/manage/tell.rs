@@ -92,6 +92,17 @@ impl Manager {
         self.state.next_outgoing += 1;
     }
 
+    /// What was decided from there on is no more than a note.
+    pub(super) fn soften(&mut self, from: usize) {
+        for notification in &mut self.fresh[from..] {
+            notification.severity = Severity::Low;
+            let id = notification.id.as_str();
+            if let Some(out) = self.state.outbox.values_mut().rev().find(|out| out.notification.id == id) {
+                out.notification.severity = Severity::Low;
+            }
+        }
+    }
+
     /// The alerts of a notification: what it is about, the worst first; then the rest of the group.
     fn in_order(&self, group: &Group, kind: NotificationKind, about: &[u64]) -> Vec<u64> {
         let rank = |id: &u64| {

@@ -1,19 +1,21 @@
 //! The rules at work: seconds, signals and answers in, findings out. Nothing here reads a clock; `tick` brings it.
 //!
 //! `second`, the signals and `sql_rows` say what changed; `tick`, called about once a second, says again what is
-//! pending or firing, notices silence, and ends what was not renewed. Waiting (`for`) and windows go by the time in
-//! the data; silence, renewal and repetition go by the time of `tick`.
+//! pending or firing (and a few times what has ended), notices silence, and ends what was not renewed. Waiting (`for`)
+//! and windows go by the time in the data; renewal and repetition by the time of `tick`; silence by the time in which
+//! the collector listened (`hosts.rs`). What was restored is said again only once fresh data has spoken of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fettle_analysis::second::{HostSecond, KeyValue};
+use fettle_analysis::second::HostSecond;
 use fettle_shared::catalogue::catalogue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::handoff::{Finding, Labels, Severity, Standing};
 
+use super::hosts::HostClock;
 use super::other_kinds::{rank, resource_word};
 use super::renewed::{RenewedState, Told};
 use super::rule::{Kind, Rule, SqlRule};
@@ -27,10 +29,8 @@ use super::threshold::{Bounds, ThresholdState};
 /// A row of an answer: column and value.
 pub type SqlRow = serde_json::Map<String, Json>;
 
-/// A host's clock that falls back by more than this many seconds was set back; by less, the second is late.
-const SET_BACK_S: u32 = 600;
-/// So many seconds in a row must agree that it was set back.
-const SET_BACK_TIMES: u8 = 5;
+/// Ticks further apart than this mean that nobody listened in between, µs.
+const TICK_MOST_US: i64 = 2_000_000;
 
 /// What does not follow from the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,10 +78,10 @@ pub struct Evaluator {
     pub(crate) running: Vec<Running>,
     pub(crate) hosts: BTreeMap<String, HostClock>,
     pub(crate) speaker: Speaker,
-    /// When this evaluator heard its first tick, µs: before, nobody could have been heard.
-    pub(crate) begun_us: i64,
-    late_seconds: u64,
-    cpu_family: usize,
+    /// Whether it has heard a tick in this life.
+    is_ticking: bool,
+    pub(super) late_seconds: u64,
+    pub(super) cpu_family: usize,
 }
 
 /// One rule and its state.
@@ -97,18 +97,6 @@ pub(crate) enum State {
     Threshold(ThresholdState),
     Absence(AbsenceState),
     Renewed(RenewedState),
-}
-
-/// What is known of a host's time.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct HostClock {
-    /// Latest second.
-    last: u32,
-    /// Seconds in a row that lay far before it.
-    back: u8,
-    /// When it was heard last, by the collector's clock, µs.
-    seen_us: i64,
-    cpus: f64,
 }
 
 impl Running {
@@ -134,7 +122,7 @@ impl Evaluator {
             running,
             hosts: BTreeMap::new(),
             speaker: Speaker::default(),
-            begun_us: 0,
+            is_ticking: false,
             late_seconds: 0,
             cpu_family,
         }
@@ -157,41 +145,6 @@ impl Evaluator {
             }
         }
         self.speaker.take()
-    }
-
-    /// Checks a second against the host's clock; gives the host's CPUs if it is to be evaluated.
-    fn admit(&mut self, second: &HostSecond) -> Option<f64> {
-        let now_us = self.speaker.now_us;
-        let clock = match self.hosts.get_mut(&second.host) {
-            Some(clock) => clock,
-            None => self.hosts.entry(second.host.clone()).or_default(),
-        };
-        clock.seen_us = now_us;
-        if let Some(family) = second.family(self.cpu_family) {
-            let is_one =
-                |key: &[KeyValue]| !matches!(key.first(), Some(KeyValue::Text(name)) if &**name == "all");
-            clock.cpus = family.entities.iter().filter(|entity| is_one(&entity.key)).count() as f64;
-        }
-        if second.second > clock.last {
-            clock.last = second.second;
-            clock.back = 0;
-            return Some(clock.cpus);
-        }
-        self.late_seconds += 1;
-        clock.back = if clock.last - second.second > SET_BACK_S { clock.back + 1 } else { 0 };
-        if clock.back < SET_BACK_TIMES {
-            return None;
-        }
-        (clock.last, clock.back) = (second.second, 0);
-        let cpus = clock.cpus;
-        for Running { state, .. } in &mut self.running {
-            match state {
-                State::Threshold(state) => state.rewind(&second.host, second.second),
-                State::Absence(state) => state.rewind(&second.host, second.second),
-                State::Renewed(_) => {}
-            }
-        }
-        Some(cpus)
     }
 
     /// Takes in an anomaly.
@@ -335,34 +288,43 @@ impl Evaluator {
 
     /// Time goes on: silence, what was not renewed, and what is to be said again. Call it about once a second.
     pub fn tick(&mut self, now_us: i64) -> Vec<Finding> {
-        if self.begun_us == 0 {
-            self.begun_us = now_us;
-        }
+        let passed_us = now_us.saturating_sub(self.speaker.now_us).max(0);
+        // In a life before, or while this one was held up, nobody could have been heard.
+        let lived_us = if self.is_ticking { passed_us.min(TICK_MOST_US) } else { 0 };
+        self.is_ticking = true;
         self.speaker.now_us = now_us;
-        let begun_us = self.begun_us;
         for Running { rule, state } in &mut self.running {
             match (&rule.kind, state) {
                 (Kind::Absence(absence), State::Absence(state)) if absence.family.is_none() => {
                     for (host, clock) in &self.hosts {
-                        let silent_us = now_us.saturating_sub(clock.seen_us.max(begun_us)).max(0);
-                        state.host(rule, absence, host, silent_us, &mut self.speaker);
+                        state.host(rule, absence, host, clock.silent_us, &mut self.speaker);
                     }
                 }
-                (Kind::Anomaly(it), State::Renewed(state)) => state.expire(it.quiet_us, &mut self.speaker),
-                (Kind::Forecast(it), State::Renewed(state)) => state.expire(it.quiet_us, &mut self.speaker),
-                (Kind::Prediction(it), State::Renewed(state)) => state.expire(it.quiet_us, &mut self.speaker),
+                (kind, State::Renewed(state)) => {
+                    let is_fresh =
+                        |host: &str| self.hosts.get(host).is_none_or(|clock| clock.is_fresh(now_us));
+                    state.pass(passed_us, lived_us, is_fresh);
+                    if let Some(quiet_us) = quiet_us(kind) {
+                        state.expire(quiet_us, &mut self.speaker);
+                    }
+                }
                 _ => {}
             }
         }
         let forget_us = self.settings.forget_host_us;
-        let is_gone = |clock: &HostClock| now_us.saturating_sub(clock.seen_us.max(begun_us)) > forget_us;
+        let is_gone = |clock: &HostClock| clock.silent_us > forget_us;
         let gone: Vec<String> =
             self.hosts.iter().filter(|(_, clock)| is_gone(clock)).map(|(host, _)| host.clone()).collect();
         for host in gone {
             self.forget_now(&host);
         }
-        self.speaker.repeat(self.settings.repeat_us);
+        self.speaker.repeat(self.settings.repeat_us, &self.hosts);
         self.speaker.take()
+    }
+
+    /// Grows with everything that is said for the first time.
+    pub fn changes(&self) -> u64 {
+        self.speaker.changes
     }
 
     /// Takes a host for gone, as when it was taken out of service: its alerts end.
@@ -371,7 +333,7 @@ impl Evaluator {
         self.speaker.take()
     }
 
-    fn forget_now(&mut self, host: &str) {
+    pub(super) fn forget_now(&mut self, host: &str) {
         self.hosts.remove(host);
         let at_us = self.speaker.now_us;
         for Running { state, .. } in &mut self.running {
@@ -449,6 +411,16 @@ impl Evaluator {
 
     fn bounds(&self) -> Bounds {
         Bounds { a_rule: self.settings.most_tracked, a_host: self.settings.most_tracked_a_host }
+    }
+}
+
+/// After how long without renewal a rule's alerts end, µs; none for those that end otherwise.
+fn quiet_us(kind: &Kind) -> Option<i64> {
+    match kind {
+        Kind::Anomaly(it) => Some(it.quiet_us),
+        Kind::Forecast(it) => Some(it.quiet_us),
+        Kind::Prediction(it) => Some(it.quiet_us),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod evaluator;
 mod expression;
+mod hosts;
 mod kinds;
 mod level;
 mod other_kinds;

@@ -88,6 +88,19 @@ impl RenewedState {
         id
     }
 
+    /// `passed_us` went by, of which rules were at work for `lived_us`. Only that counts as quiet, and only while
+    /// the host is heard: else nothing could have been told of it.
+    pub(crate) fn pass(&mut self, passed_us: i64, lived_us: i64, is_fresh: impl Fn(&str) -> bool) {
+        let idle_us = passed_us - lived_us;
+        for renewed in self.tracks.values_mut() {
+            let heard = renewed.host.is_empty() || is_fresh(&renewed.host);
+            renewed.told_us += if heard { idle_us } else { passed_us };
+            if let Some(gone_us) = &mut renewed.gone_us {
+                *gone_us += idle_us;
+            }
+        }
+    }
+
     /// Ends what was not told for `quiet_us`.
     pub(crate) fn expire(&mut self, quiet_us: i64, speaker: &mut Speaker) {
         let now = speaker.now_us;

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::handoff::{Finding, Labels, Severity, Standing};
 
-use super::evaluator::{Evaluator, HostClock, Settings, State};
+use super::evaluator::{Evaluator, Settings, State};
+use super::hosts::HostClock;
 use super::rule::{Kind, Rule};
 use super::set::RuleSet;
-use super::speaker::{Alert, Ending};
+use super::speaker::{Alert, Ended, Ending};
 use super::template::Facts;
 
 /// Everything an [`Evaluator`] knows, to be given to [`Evaluator::restore`].
@@ -21,6 +22,8 @@ pub struct Saved {
     hosts: BTreeMap<String, HostClock>,
     rules: Vec<SavedRule>,
     alerts: Vec<SavedAlert>,
+    #[serde(default)]
+    ended: BTreeMap<u64, Ended>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +54,7 @@ struct Saving<'a> {
     hosts: &'a BTreeMap<String, HostClock>,
     rules: Vec<SavingRule<'a>>,
     alerts: Vec<SavedAlert>,
+    ended: &'a BTreeMap<u64, Ended>,
 }
 
 #[derive(Serialize)]
@@ -89,15 +93,18 @@ impl Evaluator {
                 facts: alert.facts.clone(),
             })
             .collect();
-        Saving { now_us: self.speaker.now_us, hosts: &self.hosts, rules, alerts }
+        let Self { speaker, hosts, .. } = self;
+        Saving { now_us: speaker.now_us, hosts, rules, alerts, ended: &speaker.ended }
     }
 
     /// Goes on where another one was saved. Rules that were changed or removed since begin anew; the findings
-    /// are the ends of their alerts. Nobody counts as silent before he had the time to be heard again.
+    /// are the ends of their alerts. Time between the two lives counts for nothing: no silence grows in it, and nothing
+    /// that was restored is said before fresh data has spoken of it.
     pub fn restore(set: &RuleSet, settings: Settings, saved: Saved) -> (Self, Vec<Finding>) {
         let mut evaluator = Self::new(set, settings);
         evaluator.speaker.now_us = saved.now_us;
         evaluator.hosts = saved.hosts;
+        evaluator.speaker.ended = saved.ended;
         let mut states: BTreeMap<String, (u64, State)> =
             saved.rules.into_iter().map(|rule| (rule.name, (rule.digest, rule.state))).collect();
         let mut kept: BTreeMap<String, Arc<Rule>> = BTreeMap::new();
@@ -118,7 +125,9 @@ impl Evaluator {
             let Some(rule) = kept.get(&alert.rule) else {
                 let is_known = known.contains(&alert.rule);
                 let ending = if is_known { Ending::RuleChanged } else { Ending::RuleRemoved };
-                ended.push(alert.ended(ending, saved.now_us));
+                let end = alert.ended(ending, saved.now_us);
+                evaluator.speaker.end_again(end.clone());
+                ended.push(end);
                 continue;
             };
             let live = Alert {
@@ -131,6 +140,8 @@ impl Evaluator {
                 since_us: alert.since_us,
                 said_us: alert.said_us,
                 facts: alert.facts,
+                // The answers of questions come so seldom that the last one counts on.
+                is_heard: matches!(rule.kind, Kind::Sql(_)),
             };
             evaluator.speaker.alerts.insert(alert.id, live);
         }

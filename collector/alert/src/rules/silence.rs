@@ -37,7 +37,7 @@ struct Missed {
 }
 
 impl AbsenceState {
-    /// A host has been silent for so long, by the collector's clock.
+    /// A host has been silent for so long, of the time in which it was listened for.
     pub(crate) fn host(
         &mut self,
         rule: &Arc<Rule>,
@@ -132,6 +132,13 @@ impl AbsenceState {
         for missed in self.entities.get_mut(host).into_iter().flatten() {
             missed.last = second;
             missed.track.restart();
+        }
+    }
+
+    /// So many seconds were not evaluated: nothing was missing in them.
+    pub(crate) fn skip(&mut self, host: &str, seconds: u32) {
+        for missed in self.entities.get_mut(host).into_iter().flatten() {
+            missed.last = missed.last.saturating_add(seconds);
         }
     }
 

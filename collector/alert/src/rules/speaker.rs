@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::handoff::{Finding, Labels, Severity, Standing};
 
+use super::hosts::HostClock;
 use super::kinds::unit_words;
 use super::level::Track;
 use super::reader::severity_word;
@@ -71,13 +74,33 @@ pub(crate) struct Alert {
     /// When it was said last, by the collector's clock, µs.
     pub(crate) said_us: i64,
     pub(crate) facts: Facts,
+    /// Whether it was looked at in this life; what was restored says nothing before.
+    pub(crate) is_heard: bool,
 }
+
+/// An alert that has ended, to be said a few times more: a word can be lost on the way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    finding: Finding,
+    /// How often it is said yet.
+    times: u8,
+    /// When it was said last, by the collector's clock, µs.
+    said_us: i64,
+}
+
+/// How often an end is said again.
+const END_TIMES: u8 = 3;
+/// Ends that are said again, at most.
+const ENDED_MAX: usize = 20_000;
 
 /// Remembers what was said and collects what is to be said.
 #[derive(Debug, Default)]
 pub(crate) struct Speaker {
     pub(crate) alerts: BTreeMap<u64, Alert>,
+    pub(crate) ended: BTreeMap<u64, Ended>,
     pub(crate) now_us: i64,
+    /// Grows with everything that is said for the first time.
+    pub(crate) changes: u64,
     out: Vec<Finding>,
 }
 
@@ -123,7 +146,9 @@ impl Speaker {
             since_us: 0,
             said_us,
             facts: Facts::new(),
+            is_heard: true,
         });
+        alert.is_heard = true;
         (alert.standing, alert.severity) = (standing, severity);
         (alert.value, alert.at_us, alert.since_us) = (moment.value, moment.at_us, track.since_us());
         if let Some(facts) = facts {
@@ -132,6 +157,8 @@ impl Speaker {
         if is_change {
             alert.said_us = said_us;
             self.out.push(alert.finding());
+            self.ended.remove(&moment.id);
+            self.changes += 1;
         }
     }
 
@@ -142,17 +169,44 @@ impl Speaker {
         let mut finding = alert.finding();
         finding.standing = Standing::Resolved;
         finding.description = ending.sentence();
-        self.out.push(finding);
+        self.out.push(finding.clone());
+        self.end_again(finding);
     }
 
-    /// Says again what was not said for `every_us`.
-    pub(crate) fn repeat(&mut self, every_us: i64) {
+    /// Notes an end that was said, to be said again.
+    pub(crate) fn end_again(&mut self, finding: Finding) {
+        self.changes += 1;
+        if self.ended.len() < ENDED_MAX {
+            let id = finding.fingerprint();
+            self.ended.insert(id, Ended { finding, times: END_TIMES, said_us: self.now_us });
+        }
+    }
+
+    /// Says again what was not said for `every_us`: what stands as soon as it was looked at in this life, and what
+    /// has ended as soon as fresh data of its host could have brought it back.
+    pub(crate) fn repeat(&mut self, every_us: i64, hosts: &BTreeMap<String, HostClock>) {
+        let now_us = self.now_us;
         for alert in self.alerts.values_mut() {
-            if self.now_us.saturating_sub(alert.said_us) >= every_us {
-                alert.said_us = self.now_us;
+            let host = alert.labels.get("host").and_then(|host| hosts.get(host));
+            let may = alert.is_heard || host.is_none_or(HostClock::is_settled);
+            if may && now_us.saturating_sub(alert.said_us) >= every_us {
+                alert.said_us = now_us;
                 self.out.push(alert.finding());
             }
         }
+        let out = &mut self.out;
+        self.ended.retain(|_, ended| {
+            let host = ended.finding.labels.get("host").and_then(|host| hosts.get(host));
+            let may = host.is_none_or(HostClock::is_evaluated);
+            if may && now_us.saturating_sub(ended.said_us) >= every_us {
+                ended.said_us = now_us;
+                ended.times -= 1;
+                let newest_us = host.map_or(0, |clock| i64::from(clock.last) * 1_000_000);
+                ended.finding.at_us = ended.finding.at_us.max(newest_us);
+                out.push(ended.finding.clone());
+            }
+            ended.times > 0
+        });
     }
 
     /// What is to be said.

@@ -119,6 +119,13 @@ impl ThresholdState {
         }
     }
 
+    /// So many seconds were not evaluated: nothing was missing in them.
+    pub(crate) fn skip(&mut self, host: &str, seconds: u32) {
+        for slot in self.hosts.get_mut(host).into_iter().flat_map(|own| &mut own.slots) {
+            slot.last = slot.last.saturating_add(seconds);
+        }
+    }
+
     /// The host is gone.
     pub(crate) fn forget(&mut self, host: &str, at_us: i64, speaker: &mut Speaker) {
         let Some(own) = self.hosts.remove(host) else { return };

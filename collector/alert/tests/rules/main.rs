@@ -5,6 +5,7 @@
 mod cost;
 mod evaluation;
 mod hostile;
+mod kills;
 mod pack;
 mod refusals;
 mod support;

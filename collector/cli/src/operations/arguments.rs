@@ -187,9 +187,25 @@ pub(crate) struct LookArguments {
     pub(crate) collector: Collector,
 }
 
+/// Flags of `fettle health`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    fettle health                                all hosts, the worst first\n  \
+    fettle health web-1                          what web-1 loses points for, and what to do\n  \
+    fettle health web-1 --json")]
+pub(crate) struct HealthArguments {
+    /// Host; without one, the fleet.
+    pub(crate) host: Option<String>,
+    #[command(flatten)]
+    pub(crate) collector: Collector,
+}
+
 /// Flags of `fettle audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
+    fettle audit list --since -2h                what was wanted and done in the last two hours\n  \
+    fettle audit list --host web-1 --kind outcome\n  \
+    fettle audit list --plan 9c21 --json\n  \
     fettle audit verify                          is the chain whole, up to what the collector remembers?\n  \
     fettle sql \"SELECT ts, who, what FROM audit ORDER BY seq DESC LIMIT 20\"")]
 pub(crate) struct AuditArguments {
@@ -200,6 +216,8 @@ pub(crate) struct AuditArguments {
 /// What about the audit.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
+    /// Records, newest first.
+    List(AuditListArguments),
     /// Checks every hash from the first record to the newest.
     Verify {
         #[command(flatten)]
@@ -207,4 +225,29 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         collector: Collector,
     },
+}
+
+/// Which records of the audit.
+#[derive(Debug, Args)]
+pub(crate) struct AuditListArguments {
+    /// From this time on: 2026-11-22T08:30:00Z, or how long ago, such as -90m, -2h, -1d.
+    #[arg(long, value_name = "TIME", default_value = "-1d", allow_hyphen_values = true)]
+    pub(crate) since: String,
+    /// Only what is about this host.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// Only this kind, such as planned, intent, outcome, verified, ended, held, frozen.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Only this plan; the beginning of its id will do.
+    #[arg(long, value_name = "ID")]
+    pub(crate) plan: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -4,6 +4,8 @@
 pub(crate) mod arguments;
 mod audit;
 mod client;
+mod fit;
+mod health;
 mod print;
 
 use std::future::Future;
@@ -13,8 +15,8 @@ use reqwest::Method;
 use serde_json::{json, Value};
 
 use arguments::{
-    AlertWord, AlertsArguments, AlertsCommand, AuditArguments, AuditCommand, Collector, LookArguments,
-    PlanWord, PlansArguments, PlansCommand, SilencesArguments, SilencesCommand, WordArguments,
+    AlertWord, AlertsArguments, AlertsCommand, AuditArguments, AuditCommand, Collector, HealthArguments,
+    LookArguments, PlanWord, PlansArguments, PlansCommand, SilencesArguments, SilencesCommand, WordArguments,
 };
 use client::Operations;
 pub(crate) use client::OperationsError;
@@ -152,8 +154,23 @@ pub(crate) fn look(arguments: &LookArguments, what: &str) -> Result<(), Operatio
 
 /// `fettle audit`.
 pub(crate) fn audit(arguments: &AuditArguments) -> Result<(), OperationsError> {
-    let AuditCommand::Verify { server, collector } = &arguments.command;
-    run(audit::verify(server, collector))
+    match &arguments.command {
+        AuditCommand::List(arguments) => run(audit::list(arguments)),
+        AuditCommand::Verify { server, collector } => run(audit::verify(server, collector)),
+    }
+}
+
+/// `fettle health`.
+pub(crate) fn health(arguments: &HealthArguments) -> Result<(), OperationsError> {
+    let collector = &arguments.collector;
+    run(async {
+        let host = arguments.host.as_deref().map(safe).transpose()?;
+        let asked = host.map(|host| format!("?host={host}")).unwrap_or_default();
+        let path = format!("analytics/performance-score{asked}");
+        let answer = Operations::new(collector)?.get(&path).await?;
+        show(collector, &answer, if host.is_some() { health::host } else { health::fleet });
+        Ok(())
+    })
 }
 
 fn show(collector: &Collector, answer: &Value, print: fn(&Value)) {

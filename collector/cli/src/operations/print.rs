@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::fit;
 use crate::output;
 use crate::sql::{terminal_width, Rows};
 
@@ -77,6 +78,15 @@ pub(crate) fn status(answer: &Value) {
     table(&answer["breakers"], &["target", "action", "state"], "no breaker is open");
 }
 
+/// Records of the audit.
+pub(crate) fn audit(rows: &Value) {
+    table(
+        rows,
+        &["seq", "at", "kind", "who", "what", "plan"],
+        "no records; ask further back with --since -7d",
+    );
+}
+
 /// The answer to a change.
 pub(crate) fn done(answer: &Value) {
     output::line(answer["done"].as_str().unwrap_or("done"));
@@ -85,22 +95,47 @@ pub(crate) fn done(answer: &Value) {
 fn fields(value: &Value, names: &[&str]) {
     for name in names {
         let text = words(&value[*name]);
+        let text = if WORDS.contains(name) { fit::plain(&text) } else { text };
         if !text.is_empty() {
-            output::line(&format!("{name:>12}  {text}"));
+            output::line(&format!("{:>12}  {text}", name.replace('_', " ")));
         }
     }
 }
 
-fn table(value: &Value, names: &[&str], none: &str) {
+/// Columns whose values are words of the program.
+const WORDS: [&str; 11] =
+    ["state", "told", "reason", "approval", "risk", "breaker", "kind", "grade", "action", "doing", "outcome"];
+
+/// A table of some of the rows' values; on a terminal it is as wide as that.
+pub(super) fn table(value: &Value, names: &[&str], none: &str) {
     let rows = value.as_array().map_or(&[][..], Vec::as_slice);
     if rows.is_empty() {
-        output::line(none);
+        if !none.is_empty() {
+            output::line(none);
+        }
         return;
     }
-    let columns: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut table = Rows::new(&columns, &[], terminal_width());
-    for row in rows {
-        table.push(&names.iter().map(|name| words(&row[*name])).collect::<Vec<_>>());
+    let columns: Vec<String> = names.iter().map(|name| name.replace('_', " ")).collect();
+    let value = |row: &Value, name: &str| {
+        let text = words(&row[name]);
+        if WORDS.contains(&name) {
+            fit::plain(&text)
+        } else {
+            text
+        }
+    };
+    let mut rows: Vec<Vec<String>> =
+        rows.iter().map(|row| names.iter().map(|name| value(row, name)).collect()).collect();
+    if let Some(width) = terminal_width() {
+        let ids: Vec<usize> = (0..names.len()).filter(|at| matches!(names[*at], "id" | "plan")).collect();
+        for id in &ids {
+            fit::shorten_ids(&mut rows, *id);
+        }
+        fit::fit(&columns, &mut rows, usize::from(width), &ids);
+    }
+    let mut table = Rows::new(&columns, &[], None);
+    for row in &rows {
+        table.push(row);
     }
     output::line(&table.render());
 }

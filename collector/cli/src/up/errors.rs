@@ -77,6 +77,14 @@ pub(crate) enum UpError {
         /// What the system said.
         source: io::Error,
     },
+    /// A part would not start with the files it is given.
+    #[error("nothing was started, because the {name} would not start with its files: {words}")]
+    Unfit {
+        /// The part.
+        name: &'static str,
+        /// Its own words.
+        words: String,
+    },
     /// A part never became ready.
     #[error("{name} stopped {times} times before it was ready, and said: {words} (all of it is in {log})", log = .log.display())]
     NeverReady {

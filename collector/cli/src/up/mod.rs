@@ -12,12 +12,14 @@ mod backoff;
 mod board;
 mod errors;
 mod exec;
+mod files;
 mod log;
 mod nats_config;
 mod part;
 mod probe;
 mod state_dir;
 mod supervise;
+mod survivors;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,9 +54,14 @@ pub(crate) fn run(arguments: &UpArguments) -> Result<(), UpError> {
     let programs = Programs::find()?;
     nats_config::write(&state, arguments.nats)?;
     let parts = Parts::new(&state, &programs, &arguments);
+    let supervised = files::check(&parts, &arguments)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UpError::Runtime)?;
-    runtime.block_on(keep_up(&state, parts, &arguments))
+    let ended = runtime.block_on(keep_up(&state, parts, &arguments));
+    if let Some(words) = supervised.and_then(|dir| survivors::words(&survivors::find(&dir))) {
+        output::line(&words);
+    }
+    ended
 }
 
 /// Takes a free port where 0 was asked for, and refuses what is taken or given twice.

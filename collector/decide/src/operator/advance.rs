@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fettle_shared::command::Action;
 
-use super::run::{inverse, End, Hold, Phase, Run, StepEnd};
+use super::run::{inverse, End, Hold, Phase, Run, StepEnd, SETTLE_US};
 use super::{Effect, Numbered, Operator, Page, PageKind};
 use crate::audit::Entry;
 use crate::budget::Given;
@@ -18,8 +18,6 @@ use crate::world::{Place, World};
 const LIVE_MAX: usize = 5_000;
 /// An alert that nobody spoke of for this long is not acted on, µs.
 const HEARD_US: i64 = 120_000_000;
-/// After a mend, time for the alert to notice, µs.
-const SETTLE_US: i64 = 30_000_000;
 /// Between two thoughts about an incident that has no plan, µs.
 const RETHINK_US: i64 = 1_000_000;
 /// A plan whose turn does not come for this long is dropped; another may follow, µs.
@@ -269,10 +267,29 @@ impl Operator {
         match (ended, back) {
             (Ended::Healed, _) => self.end(id, End::Succeeded, now_us),
             // Without samples nobody knows what there is to take back, nor what another step would do.
-            (Ended::Unknown, _) => self.end(id, End::Failed { why: note.to_owned() }, now_us),
+            (Ended::Unknown, _) => self.unverified(id, note, now_us),
             (_, Some(action)) => self.turn_back(id, action, false, now_us),
             (_, None) => self.next_step(id, note, now_us),
         }
+    }
+
+    /// A plan ends in the dark: a person is told, since no sample will.
+    fn unverified(&mut self, id: &str, note: &str, now_us: i64) {
+        let Some(run) = self.state.runs.get(id) else { return };
+        let (plan, step, place) = (run.plan.clone(), run.step, run.verified_at());
+        let did = run.current().map_or("something", |step| step.action.name());
+        let summary = format!("{did} of {place} was done for {}, and {note}; a person must look", plan.rule);
+        self.page(Page {
+            id: format!("unverified-{id}-{step}"),
+            kind: PageKind::Unverified,
+            severity: plan.severity,
+            place,
+            summary,
+            incident: plan.incident,
+            plan: id.to_owned(),
+            at_us: now_us,
+        });
+        self.end(id, End::Failed { why: note.to_owned() }, now_us);
     }
 
     pub(super) fn turn_back(&mut self, id: &str, action: Action, by_hand: bool, now_us: i64) {

@@ -20,6 +20,22 @@ use crate::world::World;
 /// How long taking back may be held up, µs.
 const TAKE_BACK_MAX_US: i64 = 5 * 60_000_000;
 
+/// Hosts refuse a generation further ahead of their clock than a day. One as far ahead as this, less what clocks differ
+/// by, was given by a clock that was wrong, and no host has taken it, µs.
+const AHEAD_MAX_US: u64 = (24 * 60 - 10) * 60_000_000;
+/// Room for orders between what is given after such a clock and what hosts refuse, µs.
+const AHEAD_ROOM_US: u64 = 10 * 60_000_000;
+
+/// The generation of the next order: above the last one and at least what is asked for, unless the last one came of a
+/// clock that was so far ahead that no host can have taken it. Then the next is above all that hosts can have taken.
+fn next_generation(last: u64, least: u64, now_us: i64) -> u64 {
+    let most = now_us.max(0).unsigned_abs().saturating_add(AHEAD_MAX_US);
+    if last >= most {
+        return most - AHEAD_ROOM_US;
+    }
+    least.max(last + 1)
+}
+
 /// What holds a step up, in a word beside the sentence: it stands in the detail of the audit's `held`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -244,7 +260,7 @@ impl Operator {
         let order = Order {
             id: format!("{id}-{}-{mark}{}", run.step, run.orders),
             host: step.place.host.clone(),
-            generation: generation.max(self.state.generation + 1),
+            generation: next_generation(self.state.generation, generation, now_us),
             issued_us: now_us,
             expires_us: now_us + step.expires_us,
             component: step.place.component.clone(),
@@ -319,5 +335,36 @@ impl Operator {
             at_us: now_us,
         });
         self.end(id, End::Failed { why: what }, now_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000;
+    const DAY: u64 = 24 * HOUR;
+
+    #[test]
+    fn generations_rise_and_follow_the_clock() {
+        let now = 1_000 * DAY;
+        assert_eq!(next_generation(5, now, now as i64), now);
+        assert_eq!(next_generation(now, now, now as i64), now + 1);
+        // A clock that was some hours ahead: hosts have taken what it gave.
+        assert_eq!(next_generation(now + 5 * HOUR, now, now as i64), now + 5 * HOUR + 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_days_ahead_does_not_make_hosts_deaf() {
+        let now = 1_000 * DAY;
+        // Its last order, three days ahead, was refused everywhere; what it gave on the way was taken up to a day ahead.
+        let first = next_generation(now + 3 * DAY, now, now as i64);
+        assert!(first < now + DAY - 60_000_000, "hosts take it though their clocks are a minute behind");
+        assert!(first > now + DAY - HOUR, "and it is above what they took an hour ago");
+        let second = next_generation(first, now, now as i64);
+        assert_eq!(second, first + 1);
+        // It stays there until the clock has caught up, and never passes it.
+        let later = now + 2 * DAY;
+        assert_eq!(next_generation(second, later, later as i64), later);
     }
 }

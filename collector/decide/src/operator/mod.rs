@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use fettle_alert::handoff::{Finding, Severity};
+use fettle_alert::handoff::{Finding, Severity, Standing};
 use fettle_shared::command::Order;
 use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ const INCIDENTS_MAX: usize = 20_000;
 const OUTBOX_MAX: usize = 20_000;
 /// Plans that are over and still remembered.
 const ENDED_MAX: usize = 200;
+
+/// Longest wait for the next plan, µs.
+const NEXT_PLAN_MAX_US: i64 = 60_000_000;
 
 /// Something to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +93,8 @@ pub enum PageKind {
     Storm,
     /// A step that did not help could not be taken back.
     NotTakenBack,
+    /// A plan ended without fresh samples: nobody knows whether it helped.
+    Unverified,
 }
 
 /// A call for a person.
@@ -218,6 +223,14 @@ impl Operator {
         self.state.runs.get(plan)
     }
 
+    /// Incidents about which something is being done now that may end them: for these people may wait.
+    pub fn being_mended(&self, now_us: i64) -> impl Iterator<Item = &str> {
+        let left_alone =
+            |id: &str| self.state.incidents.get(id).is_some_and(|watched| !watched.left_alone.is_empty());
+        let mending = self.state.runs.values().filter(move |run| run.is_mending(now_us));
+        mending.map(|run| run.plan.incident.as_str()).filter(move |id| !left_alone(id))
+    }
+
     /// Effects up to this number are carried out. Those that were not handed over yet stay.
     pub fn confirm(&mut self, number: u64) {
         let number = number.min(self.handed);
@@ -226,9 +239,14 @@ impl Operator {
         }
     }
 
-    /// A word on an alert. Repeats are welcome; a pending one is only waited for.
+    /// A word on an alert. Repeats are welcome; a pending one is only waited for, and ends nothing: rules that have
+    /// lost what they knew begin their waiting anew while the condition holds.
     pub fn alert(&mut self, finding: &Finding, policy: &Policy, now_us: i64) {
-        self.take(Incident::from_finding(finding, now_us), policy, now_us);
+        let mut incident = Incident::from_finding(finding, now_us);
+        let known = self.state.incidents.get(&incident.id);
+        incident.firing |=
+            finding.standing == Standing::Pending && known.is_some_and(|one| one.incident.firing);
+        self.take(incident, policy, now_us);
     }
 
     /// A word of the failure prediction. Nothing comes of it when no entry of the policy is for predictions.
@@ -397,9 +415,66 @@ impl Operator {
                 state.runs.remove(id);
             }
         }
+        for watched in state.incidents.values_mut() {
+            // A clock that was ahead must not hold plans up when it is right again.
+            watched.next_plan_us = watched.next_plan_us.min(now_us.saturating_add(NEXT_PLAN_MAX_US));
+        }
+        state.storm_until_us = state.storm_until_us.min(now_us.saturating_add(policy.storm.freeze_us));
         let kept_us = policy.attempt_window_us;
         state.incidents.retain(|_, one| one.well_us == 0 || now_us - one.well_us <= kept_us);
         state.memory.forget(policy, now_us);
         state.ledger.forget(policy, now_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fettle_alert::handoff::Labels;
+
+    use super::*;
+    use crate::world::World;
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const DAY: i64 = 86_400_000_000;
+
+    fn finding(standing: Standing, at_us: i64) -> Finding {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Finding {
+            rule: "component_down".to_owned(),
+            labels: Labels::from([label("host", "web-1"), label("component", "app")]),
+            severity: Severity::High,
+            standing,
+            value: 1.0,
+            at_us,
+            since_us: at_us,
+            summary: String::new(),
+            description: String::new(),
+            runbook: None,
+            action: None,
+        }
+    }
+
+    #[test]
+    fn a_pending_word_ends_nothing() {
+        let (mut operator, policy) = (Operator::new(), Policy::built_in());
+        let mut fires = Vec::new();
+        let words = [Standing::Firing, Standing::Pending, Standing::Resolved, Standing::Pending];
+        for (at, standing) in words.into_iter().enumerate() {
+            operator.alert(&finding(standing, NOW + at as i64), &policy, NOW + at as i64);
+            fires.extend(operator.state().incidents.values().map(|one| one.incident.firing));
+        }
+        assert_eq!(fires, [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_up_no_plan() {
+        let (mut operator, policy) = (Operator::new(), Policy::built_in());
+        operator.alert(&finding(Standing::Firing, NOW), &policy, NOW + 3 * DAY);
+        operator.tick(&policy, &World::default(), 1, NOW + 3 * DAY);
+        let next_us =
+            |operator: &Operator| operator.state().incidents.values().next().map(|one| one.next_plan_us);
+        assert!(next_us(&operator) > Some(NOW + 3 * DAY));
+        operator.tick(&policy, &World::default(), 1, NOW);
+        assert!(next_us(&operator) <= Some(NOW + NEXT_PLAN_MAX_US));
     }
 }

@@ -47,6 +47,11 @@ pub struct Run {
 /// Note of a step that was not tried because its action's breaker on the target is open.
 pub const KEEPS_FAILING: &str = "it keeps failing on this target";
 
+/// After a mend, time for the alert to notice, µs.
+pub(super) const SETTLE_US: i64 = 30_000_000;
+/// After a plan that failed the next one is made within this time, µs.
+const FOLLOWED_US: i64 = 2_000_000;
+
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepEnd {
@@ -195,6 +200,20 @@ impl Run {
     /// The present step; the last one when the plan is over.
     pub fn current(&self) -> Option<&Step> {
         self.plan.steps.get(self.step).or_else(|| self.plan.steps.last())
+    }
+
+    /// Whether people may wait for it: it is being carried out, or has just ended well, or may just have been
+    /// followed by another one. What waits for a person, or is held up, is not worth waiting for.
+    pub fn is_mending(&self, now_us: i64) -> bool {
+        match &self.phase {
+            Phase::Proposed { .. } => false,
+            Phase::Waiting { on, .. } => on.is_empty(),
+            Phase::Ordered { .. } | Phase::Verifying { .. } => true,
+            Phase::TurningBack { by_hand, .. } => !by_hand,
+            Phase::Ended { at_us, end: End::Succeeded } => now_us - at_us < SETTLE_US,
+            Phase::Ended { at_us, end: End::Failed { .. } } => now_us - at_us < FOLLOWED_US,
+            Phase::Ended { .. } => false,
+        }
     }
 
     /// Where samples show whether the present step helped: its own component, or the plan's when it is about

@@ -98,7 +98,9 @@ impl Book {
                         self.draft(at, None, Fate::GaveUp { why }, now_us);
                     }
                 }
-                Effect::Page(page) if page.kind == PageKind::NotTakenBack => self.totals.people_called += 1,
+                Effect::Page(page) if matches!(page.kind, PageKind::NotTakenBack | PageKind::Unverified) => {
+                    self.totals.people_called += 1;
+                }
                 Effect::Changed { plan, .. } => self.ends(plan, operator, now_us),
                 Effect::Page(_) | Effect::Send(_) => {}
             }

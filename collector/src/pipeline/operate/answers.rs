@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 
 use super::desk::Desk;
 use super::history::time;
+use super::ids;
 use super::tell::Channels;
 use crate::handoff::{Ask, AskError, PlanVerb, SilenceOrder, Word};
 use crate::orders::Sender;
@@ -22,26 +23,35 @@ pub(super) fn answer(
 ) -> Result<Value, AskError> {
     match ask {
         Ask::Alerts => Ok(alerts(desk)),
-        Ask::Alert(id) => alert(desk, &id),
+        Ask::Alert(id) => alert(desk, &whole_alert(desk, &id, false)?),
         Ask::Acknowledge(id, word) => {
+            let id = whole_alert(desk, &id, true)?;
             let Word { author, reason } = word;
             request(desk, &Request::Ack { target: id, author, note: reason }, now_us)
         }
         Ask::Unacknowledge(id, word) => {
+            let id = whole_alert(desk, &id, true)?;
             let Word { author, reason } = word;
             request(desk, &Request::Unack { target: id, author, note: reason }, now_us)
         }
         Ask::Resolve(id, word) => {
+            let id = whole_alert(desk, &id, true)?;
             let Word { author, reason } = word;
             request(desk, &Request::Resolve { target: id, author, note: reason }, now_us)
         }
         Ask::Silences => Ok(silences(desk)),
         Ask::Silence(order) => silence(desk, order, now_us),
-        Ask::Unsilence(id, word) => request(desk, &Request::Unsilence { id, author: word.author }, now_us),
+        Ask::Unsilence(id, word) => {
+            let id = ids::whole(&id, desk.manager.state().silences.keys().map(String::as_str))?;
+            request(desk, &Request::Unsilence { id, author: word.author }, now_us)
+        }
         Ask::Incidents => Ok(incidents(desk)),
         Ask::Plans => Ok(plans(desk)),
-        Ask::Plan(id) => plan(desk, &id),
-        Ask::Change(id, verb, word) => change(desk, &id, verb, &word, now_us),
+        Ask::Plan(id) => plan(desk, &whole_plan(desk, &id)?),
+        Ask::Change(id, verb, word) => {
+            let id = whole_plan(desk, &id)?;
+            change(desk, &id, verb, &word, now_us)
+        }
         Ask::Explain => Ok(explain(desk, now_us)),
         Ask::Components => Ok(components(desk)),
         Ask::Status => Ok(status(desk, channels, sender, now_us)),
@@ -69,6 +79,21 @@ pub(super) fn answer(
     }
 }
 
+/// An alert's id that may be shortened; `groups`: or an incident's, or a group's key.
+fn whole_alert(desk: &Desk, given: &str, groups: bool) -> Result<String, AskError> {
+    let state = desk.manager.state();
+    if groups && state.groups.contains_key(given) {
+        return Ok(given.to_owned());
+    }
+    let incidents = state.incidents.keys().filter(|_| groups);
+    let ids: Vec<String> = state.alerts.keys().chain(incidents).map(|id| hex(*id)).collect();
+    ids::whole(given, ids.iter().map(String::as_str))
+}
+
+fn whole_plan(desk: &Desk, given: &str) -> Result<String, AskError> {
+    ids::whole(given, desk.operator.state().runs.keys().map(String::as_str))
+}
+
 fn word<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
@@ -81,14 +106,18 @@ fn request(desk: &mut Desk, request: &Request, now_us: i64) -> Result<Value, Ask
 
 fn silence(desk: &mut Desk, order: SilenceOrder, now_us: i64) -> Result<Value, AskError> {
     let length_us = i64::try_from(order.seconds).unwrap_or(i64::MAX / 2_000_000).saturating_mul(1_000_000);
+    let matchers = Matchers(order.matchers);
+    let matches = desk.manager.matching(&matchers);
     let silence = Request::Silence {
-        matchers: Matchers(order.matchers),
+        matchers,
         author: order.author,
         reason: order.reason,
         begins_us: None,
         expires_us: now_us.saturating_add(length_us),
     };
-    request(desk, &silence, now_us)
+    let mut done = request(desk, &silence, now_us)?;
+    done["matches"] = matches.into();
+    Ok(done)
 }
 
 fn alerts(desk: &Desk) -> Value {

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 
 use super::rules::{Heard, Rules};
 use super::{run, Operations, OperationsFiles};
-use crate::handoff::{Question, Watched};
+use crate::handoff::{Judged, Question};
 use crate::orders::SigningKey;
 use crate::pipeline::Context;
 
@@ -20,7 +20,7 @@ pub struct Start {
     /// The key that orders are signed with.
     pub key: Option<SigningKey>,
     /// Judged seconds.
-    pub judged: mpsc::Receiver<Watched>,
+    pub judged: mpsc::Receiver<Judged>,
     /// What people ask.
     pub questions: mpsc::Receiver<Question>,
 }

@@ -128,6 +128,9 @@ impl Desk {
                 self.operator.complains(&Place::new(&report.host, name), kind, now_us);
             }
         }
+        if report.at_us != 0 {
+            self.manager.heard(&report.host, report.at_us, now_us);
+        }
         if !report.findings.is_empty() {
             self.manager.findings(&report.findings, now_us);
             for finding in &report.findings {
@@ -244,6 +247,8 @@ impl Desk {
             self.dirty = true;
         }
         self.say_pages(now_us);
+        let mended = self.operator.being_mended(now_us).filter_map(manage::unhex).collect();
+        self.manager.set_being_mended(mended);
         for change in self.manager.tick(now_us).transitions {
             self.history.alert(&change);
             self.dirty = true;
@@ -279,12 +284,14 @@ impl Desk {
         }
         self.said_us = now_us;
         let state = self.operator.state();
+        let fires = |page: &Page| state.incidents.get(&page.incident).is_some_and(|one| one.incident.firing);
+        let seen_us = |page: &Page| self.world.hosts.get(&page.place.host).map_or(0, |host| host.seen_us);
         let lasts = |page: &Page| match page.kind {
             PageKind::Storm => state.storm_until_us > now_us,
             PageKind::Approval => state.runs.get(&page.plan).is_some_and(Run::live),
-            PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => {
-                state.incidents.get(&page.incident).is_some_and(|one| one.incident.firing)
-            }
+            PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => fires(page),
+            // In the dark the alert's last word says little: it takes data of the host to end it.
+            PageKind::Unverified => fires(page) || seen_us(page) <= page.at_us,
         };
         let (on, over): (Vec<&Page>, Vec<&Page>) = self.pages.values().partition(|page| lasts(page));
         let mut findings: Vec<Finding> =
@@ -340,5 +347,47 @@ fn page_finding(page: &Page, standing: Standing, now_us: i64) -> Finding {
         description: page.summary.clone(),
         runbook: None,
         action: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fettle_alert::handoff::NotificationKind::{Firing, Resolved};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn a_plan_that_ended_in_the_dark_is_an_alert_until_its_host_is_seen() {
+        let mut desk = Desk::new(None, manage::Config::default(), Policy::built_in());
+        let page = Page {
+            id: "unverified-p1-0".to_owned(),
+            kind: PageKind::Unverified,
+            severity: fettle_alert::handoff::Severity::High,
+            place: Place::new("web-1", "app"),
+            summary: "restart of web-1/app was done, and nobody knows whether it helped".to_owned(),
+            incident: "i".to_owned(),
+            plan: "p1".to_owned(),
+            at_us: NOW,
+        };
+        desk.pages.insert(page.id.clone(), page);
+        let mut told = Vec::new();
+        for second in 0..60 {
+            let now_us = NOW + second * SECOND;
+            if second >= 40 {
+                let report = HostReport { host: "web-1".to_owned(), at_us: now_us, ..HostReport::default() };
+                desk.report(&report, now_us);
+            }
+            let turn = desk.turn(now_us);
+            for one in turn.notifications {
+                told.push((second, one.kind, one.alerts[0].rule.clone()));
+                desk.manager.sent(&one.id, &manage::Outcome::Sent { by: one.channel.clone() }, now_us);
+            }
+        }
+        let kinds: Vec<_> = told.iter().map(|(_, kind, rule)| (*kind, rule.as_str())).collect();
+        assert_eq!(kinds, [(Firing, "mending_unverified"), (Resolved, "mending_unverified")], "{told:?}");
+        assert!(told[0].0 <= 2 && (40..=51).contains(&told[1].0), "{told:?}");
     }
 }

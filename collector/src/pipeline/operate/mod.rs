@@ -11,6 +11,7 @@ mod begin;
 mod desk;
 mod files;
 mod history;
+mod ids;
 mod report;
 mod rules;
 mod taken;

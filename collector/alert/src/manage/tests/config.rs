@@ -20,6 +20,8 @@ route:
   channels: [chat]
   group_by: [host, component]
   group_wait: 3s
+  after_mending: 90s
+  mended: [chat]
   routes:
     - match: { severity: critical }
       repeat_interval: 30m
@@ -34,6 +36,7 @@ cooldown: 2m
     assert_eq!((root.children.as_slice(), root.group_wait_us), (&[1, 2][..], Some(3 * SECOND)));
     assert_eq!((&first.group_by, &first.channels), (&root.group_by, &root.channels));
     assert_eq!((first.repeat_us, first.carry_on, first.name.as_str()), (30 * MINUTE, true, "root.0"));
+    assert_eq!((first.after_mending_us, &first.mended), (Some(90 * SECOND), &vec!["chat".to_owned()]));
     assert_eq!((second.outside, second.carry_on), (Outside::Skip, false));
     assert_eq!((config.storm.similar, config.storm.suppress_us[2]), (7, 20 * MINUTE));
     assert_eq!((config.flapping.changes, config.cooldown_us), (8, 2 * MINUTE));
@@ -44,6 +47,8 @@ fn errors_name_line_and_column() {
     for (text, line, column, words) in [
         ("route:\n  chanels: [log]\n", 2, 3, "chanels"),
         ("route:\n  channels: [log, pager]\n", 2, 19, "no channel named pager"),
+        ("route:\n  after_mending: soon\n", 2, 18, "a whole number"),
+        ("route:\n  mended: [chat]\n", 2, 12, "no channel named chat"),
         ("route:\n  hours: night\n", 2, 10, "no hours named night"),
         ("route:\n  escalation: x\n", 2, 15, "no escalation named x"),
         ("cooldown: soon\n", 1, 11, "a whole number with ms, s, m, h or d"),

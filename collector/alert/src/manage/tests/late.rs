@@ -47,3 +47,59 @@ fn a_clock_that_was_set_back_is_believed_and_a_late_word_keeps_an_alert_alive() 
     manager.findings(&[word(NOON - hour_us + SECOND, Standing::Firing)], now_us + SECOND);
     assert_eq!(told(&mut manager, now_us + SECOND), [NotificationKind::Firing]);
 }
+
+#[test]
+fn an_end_from_before_does_not_end_what_began_since() {
+    let mut manager = Manager::new(Config::default());
+    manager.findings(&[word(NOON + 20 * SECOND, Standing::Firing)], NOON + 20 * SECOND);
+    assert_eq!(told(&mut manager, NOON + 20 * SECOND), [NotificationKind::Firing]);
+    manager.findings(&[word(NOON + 5 * SECOND, Standing::Resolved)], NOON + 22 * SECOND);
+    assert!(told(&mut manager, NOON + 22 * SECOND).is_empty());
+}
+
+#[test]
+fn rules_that_wait_anew_end_nothing() {
+    let mut manager = Manager::new(Config::default());
+    manager.findings(&[word(NOON, Standing::Firing)], NOON);
+    told(&mut manager, NOON);
+    for second in 1..120 {
+        let now_us = NOON + second * SECOND;
+        manager.heard("web-1", now_us, now_us);
+        manager.findings(&[word(now_us, Standing::Pending)], now_us);
+        assert!(told(&mut manager, now_us).is_empty(), "after {second} s");
+    }
+    let now_us = NOON + 121 * SECOND;
+    manager.findings(&[word(now_us, Standing::Resolved)], now_us);
+    assert_eq!(told(&mut manager, now_us), [NotificationKind::Resolved]);
+}
+
+#[test]
+fn silence_counts_only_while_fresh_data_of_the_host_is_heard() {
+    let mut manager = Manager::new(Config::default());
+    manager.findings(&[word(NOON, Standing::Firing)], NOON);
+    told(&mut manager, NOON);
+    // An hour without a word of the host, and a minute of it that is caught up in a moment.
+    for second in 0..60 {
+        manager.heard("web-1", NOON + second * SECOND, NOON + 3_600 * SECOND + second * 1000);
+    }
+    let mut now_us = NOON + 3_601 * SECOND;
+    assert!(told(&mut manager, now_us).is_empty());
+    // Lives of four seconds, of which three are heard: what was heard before a kill counts on, if it was saved.
+    let mut lives = 0;
+    loop {
+        lives += 1;
+        let mut kinds = Vec::new();
+        for second in 0..4 {
+            now_us += SECOND;
+            manager.heard("web-1", now_us, now_us);
+            kinds.extend(told(&mut manager, now_us + second));
+        }
+        if !kinds.is_empty() {
+            assert_eq!(kinds, [NotificationKind::Resolved]);
+            break;
+        }
+        let state = State::load(&manager.state().save().unwrap()).unwrap();
+        manager = Manager::restore(Config::default(), state);
+    }
+    assert!((18..=22).contains(&lives), "{lives}");
+}

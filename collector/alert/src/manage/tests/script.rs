@@ -5,7 +5,7 @@
 //! `clear RULE label=value …` · `hush RULE label=value …` (not said any more) · `run TIME` (a tick each second) ·
 //! `silence label=value,… TIME AUTHOR REASON` · `unsilence ID AUTHOR` · `ack|unack|resolve TARGET AUTHOR NOTE` ·
 //! `depends HOST COMPONENT NEED …` · `broken CHANNEL` · `mended CHANNEL` · `restart` · `crash` (dies while
-//! sending) · `why RULE label=value …` · `incidents` · `counts`
+//! sending) · `mends|leaves RULE label=value …` (it is being mended, or not any more) · `why RULE label=value …` · `incidents` · `counts`
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -24,6 +24,7 @@ struct Stage {
     start_us: i64,
     said: BTreeMap<u64, Finding>,
     broken: BTreeSet<String>,
+    mended: BTreeSet<u64>,
     dying: bool,
     out: String,
 }
@@ -62,6 +63,7 @@ fn play(text: &str) -> String {
         start_us: NOON,
         said: BTreeMap::new(),
         broken: BTreeSet::new(),
+        mended: BTreeSet::new(),
         dying: false,
         out: String::new(),
     };
@@ -120,6 +122,15 @@ impl Stage {
             }
             "mended" => {
                 self.broken.remove(words[1]);
+            }
+            "mends" | "leaves" => {
+                let id = crate::handoff::fingerprint(words[1], &labels(&words[2..]));
+                if words[0] == "mends" {
+                    self.mended.insert(id);
+                } else {
+                    self.mended.remove(&id);
+                }
+                self.manager.set_being_mended(self.mended.clone());
             }
             "restart" => self.restart(),
             "crash" => {
@@ -195,6 +206,12 @@ impl Stage {
             let said: Vec<Finding> = self.said.values().cloned().collect();
             self.manager.findings(&said, self.now_us);
         }
+        // Fresh data of every host but those that are said to be silent.
+        let known: Vec<String> = self.manager.state().heard.keys().cloned().collect();
+        let hosts: Vec<String> = known.into_iter().filter(|host| !self.is_silent(host)).collect();
+        for host in hosts {
+            self.manager.heard(&host, self.now_us, self.now_us);
+        }
         self.manager.tick(self.now_us);
         for notification in self.manager.due(self.now_us) {
             self.manager.sending([notification.id.as_str()]);
@@ -213,12 +230,18 @@ impl Stage {
         }
     }
 
+    fn is_silent(&self, host: &str) -> bool {
+        let of_host = |one: &&Finding| one.labels.get("host").is_some_and(|label| label == host);
+        self.said.values().filter(of_host).any(|one| one.rule == "host_silent")
+    }
+
     fn restart(&mut self) {
         let saved = self.manager.state().save().unwrap();
         let state = State::load(&saved).unwrap();
         assert_eq!(&state, self.manager.state(), "what is loaded is what was saved");
         self.manager = Manager::restore(self.config.clone(), state);
         self.manager.set_dependencies(self.depends.clone());
+        self.manager.set_being_mended(self.mended.clone());
     }
 
     fn why(&mut self, rule: &str, words: &[&str]) {

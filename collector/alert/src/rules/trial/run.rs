@@ -49,6 +49,7 @@ pub fn run(set: &RuleSet, trial: &Trial) -> Outcome {
     let mut fired = BTreeSet::new();
     for at in 0..=end {
         let now_us = i64::from(START + at) * 1_000_000;
+        evaluator.listened(i64::from(at.min(1)) * 1_000_000, |_| true, &[]);
         let mut said = evaluator.tick(now_us);
         for second in seconds(&trial.series, at) {
             said.extend(evaluator.second(&second));
