@@ -113,7 +113,7 @@ fn row(name: &str, component: &Component, outcome: &Outcome) -> Vec<String> {
         Check::Active => "active".to_owned(),
         Check::Tcp(address) => address.to_string(),
         Check::Http { url, .. } => url.clone(),
-        Check::Exec(words) => words[0].clone(),
+        Check::Exec { command, .. } => command[0].clone(),
         Check::FileAge { path, .. } => path.display().to_string(),
     };
     let now = match &outcome.result {

@@ -82,6 +82,9 @@ struct Options {
     /// NATS servers, comma separated [default: nats://127.0.0.1:4222].
     #[arg(long, value_name = "URL", env = "FETTLE_NATS_URL")]
     nats: Option<String>,
+    /// File with the nkey seed to log in to NATS with.
+    #[arg(long, value_name = "FILE")]
+    nats_nkey_file: Option<PathBuf>,
     /// Directory of the spool.
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
@@ -160,8 +163,8 @@ fn main() -> ExitCode {
 }
 
 fn settings(options: Options) -> anyhow::Result<Settings> {
-    let Options { config, nats, spool, agent, metrics } = options;
-    let overrides = Overrides { agent, nats, spool, metrics };
+    let Options { config, nats, nats_nkey_file, spool, agent, metrics } = options;
+    let overrides = Overrides { agent, nats, nats_nkey_file, spool, metrics };
     Ok(Settings::load(config.as_deref(), &overrides, &this_host())?)
 }
 

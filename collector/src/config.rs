@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fettle_analysis::live::{AnalysisError, LiveConfig, RawAnalysis};
+use fettle_shared::access::{Access, AccessError, RawAccess};
+use fettle_shared::signing::key_from_text;
 use serde::Deserialize;
 
-use crate::ingest::NatsSettings;
 use crate::pipeline::operate::OperationsFiles;
 use crate::pipeline::outlook::{OutlookSettings, RawOutlook};
 use crate::store::{RawStoreConfig, StoreSettings};
@@ -39,12 +40,44 @@ pub struct RawConfig {
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawNats {
-    /// `nats://127.0.0.1:4222` by default.
+    /// `nats://127.0.0.1:4222` by default; several servers of one cluster separated by commas.
     pub url: Option<String>,
     /// Credentials file.
     pub credentials_file: Option<PathBuf>,
+    /// File with an nkey seed.
+    pub nkey_file: Option<PathBuf>,
+    /// User, with `password_file`.
+    pub user: Option<String>,
+    /// File with the user's password.
+    pub password_file: Option<PathBuf>,
+    /// Insists on TLS whatever the URL says.
+    pub tls: Option<bool>,
     /// Certificates that sign the server's.
     pub tls_ca_file: Option<PathBuf>,
+    /// The collector's own certificate, with `tls_key_file`.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its key.
+    pub tls_key_file: Option<PathBuf>,
+    /// The command line's nkey, in place of whatever login the file names.
+    #[serde(skip)]
+    pub nkey_flag: Option<PathBuf>,
+}
+
+impl RawNats {
+    fn settle(self) -> Result<Access, AccessError> {
+        let raw = RawAccess {
+            url: self.url,
+            credentials_file: self.credentials_file,
+            nkey_file: self.nkey_file,
+            user: self.user,
+            password_file: self.password_file,
+            tls: self.tls,
+            tls_ca_file: self.tls_ca_file,
+            tls_cert_file: self.tls_cert_file,
+            tls_key_file: self.tls_key_file,
+        };
+        raw.with_nkey_file(self.nkey_flag.as_deref()).settle()
+    }
 }
 
 /// `[ingest]`.
@@ -72,11 +105,24 @@ pub struct RawOperations {
     pub alerting: Option<PathBuf>,
     /// Policies, in place of the built-in one.
     pub policies: Option<PathBuf>,
+    /// Public keys of other collectors, whose saved state is taken over.
+    pub trusted_keys: Vec<String>,
 }
 
 impl RawOperations {
+    fn keys(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
+        let read = |text: &String| {
+            key_from_text(text).map_err(|_| ConfigError::Value {
+                key: "operations.trusted_keys",
+                value: text.clone(),
+                remedy: "write the 64 hexadecimal digits that `fettle status` of that collector shows",
+            })
+        };
+        self.trusted_keys.iter().map(read).collect()
+    }
+
     fn settle(self) -> Option<OperationsFiles> {
-        let Self { enabled, rules, alerting, policies } = self;
+        let Self { enabled, rules, alerting, policies, trusted_keys: _ } = self;
         enabled.unwrap_or(true).then_some(OperationsFiles { rules, alerting, policies })
     }
 }
@@ -85,11 +131,13 @@ impl RawOperations {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// NATS.
-    pub nats: NatsSettings,
+    pub nats: Access,
     /// ClickHouse.
     pub store: StoreSettings,
     /// Alerts and mending; none: switched off.
     pub operations: Option<OperationsFiles>,
+    /// Public keys of other collectors, whose saved state is taken over.
+    pub trusted_keys: Vec<[u8; 32]>,
     /// HTTP address.
     pub http: SocketAddr,
     /// Own files.
@@ -137,6 +185,9 @@ pub enum ConfigError {
         /// What to write instead.
         remedy: &'static str,
     },
+    /// `[nats]` is wrong.
+    #[error(transparent)]
+    Nats(#[from] AccessError),
     /// `[analysis]` is wrong.
     #[error("analysis.{0}")]
     Analysis(#[from] AnalysisError),
@@ -175,14 +226,11 @@ impl RawConfig {
         Ok(Settings {
             analysis: analysis.enabled.then_some(analysis.live),
             snapshot_interval: Duration::from_secs(analysis.snapshot_interval_s),
-            nats: NatsSettings {
-                url: self.nats.url.unwrap_or_else(|| "nats://127.0.0.1:4222".into()),
-                credentials_file: self.nats.credentials_file,
-                tls_ca_file: self.nats.tls_ca_file,
-            },
+            nats: self.nats.settle()?,
             store: self.clickhouse.settle(EMBEDDED_URL)?,
             http: self.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
             state_dir: self.state_dir,
+            trusted_keys: self.operations.keys()?,
             operations: self.operations.settle(),
             partitions,
             batch_samples,
@@ -209,6 +257,31 @@ mod tests {
         let classical = settle("[analysis.classical]\nthreshold_sigmas = 3.0").unwrap().analysis.unwrap();
         let wanted = Classical { window_points: 100, threshold_sigmas: 3.0 };
         assert_eq!(classical.series.classical, Some(wanted));
+    }
+
+    #[test]
+    fn nats_is_logged_in_to_in_every_way_the_agent_can() {
+        use fettle_shared::access::Credentials;
+        let login = |text: &str| settle(&format!("[nats]\n{text}")).unwrap().nats.credentials;
+        assert_eq!(login("nkey_file = \"n\""), Credentials::NkeyFile("n".into()));
+        let user = Credentials::User { name: "u".into(), password_file: "p".into() };
+        assert_eq!(login("user = \"u\"\npassword_file = \"p\""), user);
+        for (text, words) in [
+            ("user = \"u\"", "nats.user: user needs password_file"),
+            ("url = \"http://u:secret@h\"", "\"http://h\" is not a NATS address"),
+        ] {
+            let error = settle(&format!("[nats]\n{text}")).unwrap_err();
+            assert!(error.contains(words) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_collectors_are_read_or_refused() {
+        let key = "ab".repeat(32);
+        let settled = settle(&format!("[operations]\ntrusted_keys = [\"{key}\"]")).unwrap();
+        assert_eq!(settled.trusted_keys, [[0xab; 32]]);
+        let error = settle("[operations]\ntrusted_keys = [\"ab\"]").unwrap_err();
+        assert!(error.contains("operations.trusted_keys is ab"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod orders;
 pub mod own;
 pub mod pipeline;
+pub mod secret_file;
 pub mod service;
 pub mod store;
 pub mod telemetry;

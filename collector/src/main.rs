@@ -32,6 +32,9 @@ enum Command {
     Run(RunArgs),
     /// Checks the configuration and exits.
     Check(RunArgs),
+    /// Signs the state of operations that a version before signatures left; once, at an upgrade, before a collector
+    /// is started.
+    AdoptState(RunArgs),
 }
 
 /// Flags win over the file.
@@ -43,6 +46,9 @@ struct RunArgs {
     /// NATS address.
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
+    /// File with the nkey seed to log in to NATS with.
+    #[arg(long, value_name = "FILE")]
+    nats_nkey_file: Option<PathBuf>,
     /// ClickHouse's HTTP address.
     #[arg(long, value_name = "URL")]
     clickhouse_url: Option<String>,
@@ -78,6 +84,7 @@ impl RunArgs {
             }
         };
         text(&self.nats, &mut raw.nats.url);
+        raw.nats.nkey_flag.clone_from(&self.nats_nkey_file);
         text(&self.clickhouse_url, &mut raw.clickhouse.url);
         text(&self.clickhouse_user, &mut raw.clickhouse.user);
         raw.clickhouse.password_file = self.clickhouse_password_file.clone().or(raw.clickhouse.password_file);
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
 fn command(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run(&args),
+        Command::AdoptState(args) => adopt_state(&args),
         Command::Check(args) => {
             let settings = args.raw()?.settle()?;
             if let Some(files) = &settings.operations {
@@ -108,7 +116,7 @@ fn command(command: Command) -> anyhow::Result<()> {
             }
             eprintln!(
                 "the configuration is good: NATS {}, ClickHouse {}",
-                without_user(&settings.nats.url),
+                settings.nats.shown(),
                 without_user(&settings.store.url)
             );
             Ok(())
@@ -138,6 +146,19 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         });
         Ok(service::run(settings, args.supervisor.clone(), stopped).await?)
     })
+}
+
+fn adopt_state(args: &RunArgs) -> anyhow::Result<()> {
+    start_logs(args.log_json);
+    let settings = args.raw()?.settle()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let adopted = runtime.block_on(service::adopt_state(&settings))?;
+    eprintln!(
+        "the state is signed: {} alerts, {} silences, {} plans under way, audit up to record {}; start a \
+         collector, look at `fettle plans list`, then run `fettle unfreeze`",
+        adopted.alerts, adopted.silences, adopted.plans, adopted.audit
+    );
+    Ok(())
 }
 
 fn start_logs(json: bool) {

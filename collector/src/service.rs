@@ -17,10 +17,11 @@ use crate::config::Settings;
 use crate::handoff::{OperationsHandle, ReadFindings, RecentDoors};
 use crate::health::Health;
 use crate::ingest::{self, IngestError};
-use crate::orders::{OrdersError, SigningKey};
+use crate::orders::{OrdersError, Seals, SigningKey};
 use crate::own;
 use crate::pipeline::operate::{self, Start};
 use crate::pipeline::{self, Context};
+use crate::secret_file;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 
@@ -62,6 +63,22 @@ pub enum ServiceError {
     /// The signing key cannot be used.
     #[error(transparent)]
     Orders(#[from] OrdersError),
+    /// A secret cannot be read, or can be read by others.
+    #[error("{path} cannot be used: {cause}")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Why, and how to mend it.
+        cause: String,
+    },
+    /// There is nothing to sign with.
+    #[error(
+        "without a state directory there is no key to sign with; give the collector's own with --state-dir"
+    )]
+    NoKey,
+    /// The unsigned state was not taken.
+    #[error(transparent)]
+    NotAdopted(#[from] operate::NotAdopted),
 }
 
 /// Runs until `stop` is set.
@@ -86,7 +103,7 @@ pub async fn run(
         operations,
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve(listener, app));
+    tasks.spawn(api::serve(listener, app, api::LIMITS, api::ANSWER_TIME));
     let nats = ingest::connect(&settings.nats, "fettle-collector").await?;
     tasks.spawn(probe(health.clone(), store.clone(), nats.clone()));
     if !prepare(&store, &health, &mut stop).await? {
@@ -114,10 +131,10 @@ pub async fn run(
         not_taken: operate::NotTaken::default(),
     };
     let directory = settings.state_dir;
-    let key = directory.as_deref().map(|dir| SigningKey::open(&dir.join("command.key"))).transpose()?;
+    let seals = directory.as_deref().map(|dir| seals(dir, &settings.trusted_keys)).transpose()?;
     let begun = settings
         .operations
-        .map(|files| operate::start(&context, Start { files, key, questions, judged }, &stop));
+        .map(|files| operate::start(&context, Start { files, seals, questions, judged }, &stop));
     let (mut operating, heard) = begun.unzip();
     let context = Context { heard, ..context };
     let failed = run_lines(&context, &stop).await;
@@ -135,18 +152,28 @@ pub async fn run(
     }
 }
 
+/// Signs the state of operations that a version without signatures left, while no collector runs.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn adopt_state(settings: &Settings) -> Result<operate::Adopted, ServiceError> {
+    let Some(dir) = &settings.state_dir else { return Err(ServiceError::NoKey) };
+    let _lock = lock(dir)?;
+    let seals = seals(dir, &settings.trusted_keys)?;
+    let nats = ingest::connect(&settings.nats, "fettle-collector adopt-state").await?;
+    Ok(operate::adopt(nats, &owner(Some(dir))?, seals).await?)
+}
+
+/// The key of this state directory, and whose states are taken beside its own.
+fn seals(dir: &Path, trusted: &[[u8; 32]]) -> Result<Seals, OrdersError> {
+    Ok(Seals::new(SigningKey::open(&dir.join("command.key"))?, trusted, dir))
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|e| ServiceError::Listen { address, cause: e.to_string() })?;
     tracing::info!(%address, "HTTP listens");
     Ok(listener)
-}
-
-/// Answers over HTTP.
-async fn serve(listener: TcpListener, app: axum::Router) {
-    if let Err(error) = axum::serve(listener, app).await {
-        tracing::error!(%error, "HTTP stopped");
-    }
 }
 
 /// Runs a line for every partition until all have ended; gives why one panicked, if one did.
@@ -240,11 +267,12 @@ fn token(dir: Option<&Path>) -> Result<String, ServiceError> {
     let Some(dir) = dir else { return Ok(String::new()) };
     let fail = |e: std::io::Error| ServiceError::StateDir { path: dir.into(), cause: e.to_string() };
     let path = dir.join("api.token");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim().len() == 64 => return Ok(text),
-        Ok(_) => std::fs::remove_file(&path).map_err(fail)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(fail(error)),
+    let known = secret_file::read_if_there(&path)
+        .map_err(|cause| ServiceError::Secret { path: path.clone(), cause })?;
+    match known {
+        Some(text) if text.trim().len() == 64 => return Ok(text),
+        Some(_) => std::fs::remove_file(&path).map_err(fail)?,
+        None => {}
     }
     let mut random = [0; 32];
     std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(fail)?;

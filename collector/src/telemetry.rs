@@ -86,6 +86,8 @@ counters! {
     snapshots_restored: "counter", "Hosts whose learning went on from a snapshot.";
     /// Snapshots refused.
     snapshots_refused: "counter", "Snapshots that were damaged, too old, of another version or out of reach.";
+    /// States that are not believed.
+    states_refused: "counter", "Saved states of operations and rules that were damaged, older, or not a trusted collector's.";
     /// Size of a snapshot.
     snapshot_bytes: "gauge", "Size of the newest snapshot.";
     /// Hosts watched.

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod process;
 pub mod producer;
 pub mod proof;
+pub mod rights;
 pub mod sink;
 pub mod sql;
 pub mod stack;

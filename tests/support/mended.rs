@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::binaries::fettle;
 use super::process::{free_port, free_ports, Process};
+use super::rights;
 use super::sink::Sink;
 use super::sql::http_client;
 use super::stack::{Stack, START};
@@ -46,12 +47,15 @@ pub struct Given<'a> {
     pub keys: &'a [String],
     /// The `[limits]` of the host's file.
     pub limits: &'a str,
+    /// Agents beside this one that may log in to NATS, where everybody then has the documented rights and no more;
+    /// none: NATS asks nobody who they are.
+    pub logins: Option<&'a [&'a str]>,
 }
 
 impl Default for Given<'_> {
     fn default() -> Self {
         let limits = "per_hour = 1000\ncooldown = \"1s\"\nlocal_per_hour = 100\n";
-        Self { rules: "", policies: "", alerts: "", keys: &[], limits }
+        Self { rules: "", policies: "", alerts: "", keys: &[], limits, logins: None }
     }
 }
 
@@ -85,6 +89,12 @@ impl Mended {
                 operations += &format!("{key} = \"{}.yaml\"\n", path(key));
             }
         }
+        let mut login = String::new();
+        if let Some(others) = given.logins {
+            stack.restrict_nats(&[&[HOST][..], others].concat());
+            operations += &rights::login(&files, rights::COLLECTOR);
+            login = rights::login(&files, HOST);
+        }
         std::fs::write(stack.path("collector.toml"), operations).expect("the directory is writable");
         stack.start().await;
         let http = http_client();
@@ -101,7 +111,7 @@ impl Mended {
         let state = stack.path("act").display().to_string();
         // A test's machine is busy, and these services are checked four times a second.
         let text = format!(
-            "[act]\nfile = \"{}\"\nstate_dir = \"{state}\"\n[sample]\ncpu_budget = \"100%\"\n",
+            "[act]\nfile = \"{}\"\nstate_dir = \"{state}\"\n[sample]\ncpu_budget = \"100%\"\n{login}",
             own.display()
         );
         std::fs::write(&config, text).expect("the directory is writable");

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::binaries::{fettle, nats_server};
 use super::process::{free_port, Process};
+use super::rights::authorization;
 use super::sql::{http_client, Sql};
 use super::wait::until;
 
@@ -122,6 +123,13 @@ impl Stack {
         let nats = self.nats_url();
         let arguments = ["run", "--nats", &nats, "--spool", &spool, "--agent", name, "--metrics", "off"];
         Process::new("agent", fettle("fettle-agent"), &arguments, &self.logs())
+    }
+
+    /// From its next start on NATS lets in the collector, these agents and who may do everything, each with the
+    /// documented rights.
+    pub fn restrict_nats(&self, agents: &[&str]) {
+        let text = nats_configuration(self.nats_port, &self.path("nats")) + &authorization(agents);
+        std::fs::write(self.path("nats.conf"), text).expect("the directory is writable");
     }
 
     /// Waits until the engine answers.

@@ -1,6 +1,7 @@
 //! The check by a command: without a shell, in a process group of its own that is killed when the time is up
 //! or the check is given up, its output read to the end and kept in part.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
 use rustix::process::{kill_process_group, Pid, Signal};
@@ -11,6 +12,7 @@ use super::network::piece;
 use super::verdict::Failure;
 use crate::handoff::ProcessId;
 use crate::process_table::{see, signal_group};
+use crate::run_as::User;
 
 /// Output kept: its end, where the error stands.
 const KEPT: usize = 4 << 10;
@@ -40,11 +42,14 @@ impl Drop for Group {
     }
 }
 
-pub(super) async fn exec(words: &[String]) -> Result<(), Failure> {
-    let mut command = Command::new(&words[0]);
+pub(super) async fn exec(words: &[String], user: Option<&str>) -> Result<(), Failure> {
+    let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]).env_clear().env("PATH", PATH).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().map_err(|cause| Failure::of_io(&words[0], &cause))?;
+    if let Some(user) = user {
+        User::find(user).and_then(|user| user.starts(&mut command)).map_err(Failure::new)?;
+    }
+    let mut child = Command::from(command).spawn().map_err(|cause| Failure::of_io(&words[0], &cause))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let leader = child.id().and_then(|pid| see(pid as i32)).map(|seen| seen.id);
     let mut group = Group { child, leader };

@@ -90,7 +90,7 @@ impl Probe {
             Check::Http { url, status, contains } => {
                 http(url, *status, contains.as_deref(), &mut self.lookup).await
             }
-            Check::Exec(words) => exec::exec(words).await,
+            Check::Exec { command, user } => exec::exec(command, user.as_deref()).await,
             Check::FileAge { path, oldest } => age(&mut self.age, path.clone(), *oldest).await,
         }
     }

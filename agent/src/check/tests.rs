@@ -129,6 +129,18 @@ async fn commands_are_judged_by_their_end_and_leave_nothing_behind() {
     };
     let exec = |script: &str| within("60s", script);
     assert_eq!(checked(&exec("test -z \"$HOME\"")).await["a"].result, Ok(()));
+    // As whom, where the host's file says so; with that user's group and no other.
+    let as_user = |user: &str, script: &str| {
+        format!("[components.a]\ncheck = {{ exec = [\"/bin/sh\", \"-c\", {script:?}], user = {user:?} }}")
+    };
+    if rustix::process::geteuid().is_root() {
+        let nobody = "test \"$(id -u) $(id -G)\" = '65534 65533'";
+        assert_eq!(checked(&as_user("65534:65533", nobody)).await["a"].result, Ok(()));
+        assert_eq!(checked(&as_user("nobody", "test $(id -u) != 0")).await["a"].result, Ok(()));
+    } else {
+        let refused = failure(&as_user("65534:65534", "true")).await;
+        assert!(refused.error.contains("only root"), "{refused:?}");
+    }
     let failed = failure(&exec("echo fine; echo 'write: No space left on device' >&2; exit 1")).await;
     assert_eq!(failed.kind, ErrorKind::DiskSpace, "{failed:?}");
     assert!(failed.error.ends_with("exit status: 1: write: No space left on device"), "{failed:?}");

@@ -33,6 +33,8 @@ pub struct Overrides {
     pub agent: Option<String>,
     /// `--nats`.
     pub nats: Option<String>,
+    /// `--nats-nkey-file`.
+    pub nats_nkey_file: Option<PathBuf>,
     /// `--spool`.
     pub spool: Option<PathBuf>,
     /// `--metrics`.

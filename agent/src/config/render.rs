@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fettle_shared::address::without_user;
+use fettle_shared::access::Credentials;
 
 use super::{show_bytes, show_duration, LogFormat, Settings};
-use crate::publish::Credentials;
 
 pub(super) fn render(settings: &Settings) -> String {
     let mut out = String::new();
@@ -27,9 +26,9 @@ fn path(path: &Path) -> String {
 fn write(settings: &Settings, out: &mut String) -> std::fmt::Result {
     let Settings { agent, nats, spool, sample, log, metrics, act } = settings;
     writeln!(out, "agent = {}", quoted(agent))?;
-    writeln!(out, "\n[nats]\nurl = {}", quoted(&without_user(&nats.urls.join(","))))?;
+    writeln!(out, "\n[nats]\nurl = {}", quoted(&nats.access.shown()))?;
     writeln!(out, "partitions = {}", nats.partitions)?;
-    match &nats.credentials {
+    match &nats.access.credentials {
         Credentials::None => {}
         Credentials::File(file) => writeln!(out, "credentials_file = {}", path(file))?,
         Credentials::NkeyFile(file) => writeln!(out, "nkey_file = {}", path(file))?,
@@ -37,11 +36,11 @@ fn write(settings: &Settings, out: &mut String) -> std::fmt::Result {
             writeln!(out, "user = {}\npassword_file = {}", quoted(name), path(password_file))?;
         }
     }
-    writeln!(out, "tls = {}", nats.tls)?;
-    if let Some(file) = &nats.tls_ca_file {
+    writeln!(out, "tls = {}", nats.access.tls)?;
+    if let Some(file) = &nats.access.tls_ca_file {
         writeln!(out, "tls_ca_file = {}", path(file))?;
     }
-    if let Some((cert, key)) = &nats.tls_identity {
+    if let Some((cert, key)) = &nats.access.tls_identity {
         writeln!(out, "tls_cert_file = {}\ntls_key_file = {}", path(cert), path(key))?;
     }
     writeln!(out, "window = {}", nats.window)?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fettle_shared::address::without_user;
+use fettle_shared::access::{servers, Access, AccessError, RawAccess};
 use fettle_shared::catalogue::catalogue;
 use fettle_shared::subjects::{agent_name_from, is_agent_name};
 use toml::Spanned;
@@ -15,11 +15,10 @@ use super::source::{Checked, Source};
 use super::{
     ActSettings, ConfigError, Host, LogFormat, LogSettings, Overrides, Settings, DEFAULT_COMPONENTS,
 };
-use crate::publish::{Credentials, NatsSettings};
+use crate::publish::NatsSettings;
 use crate::sample::{FamilyOverride, SamplerSettings};
 use crate::spool::{Durability, SpoolSettings};
 
-const DEFAULT_NATS: &str = "nats://127.0.0.1:4222";
 const DEFAULT_METRICS: &str = "127.0.0.1:8061";
 /// Descriptors left for everything but the sampler: the spool, sockets, logs.
 const OTHER_FILES: usize = 64;
@@ -71,38 +70,9 @@ fn agent(
     }
 }
 
-fn urls(text: &str) -> Result<Vec<String>, String> {
-    let urls: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
-    for url in &urls {
-        let rest =
-            ["nats://", "tls://", "ws://", "wss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let host = rest.unwrap_or(url);
-        let known = rest.is_some() || !url.contains("://");
-        if host.is_empty() || !known || host.contains([' ', '/']) {
-            return Err(format!(
-                "{:?} is not a NATS address; write nats://host:4222 or tls://host:4222",
-                without_user(url)
-            ));
-        }
-    }
-    Ok(urls)
-}
-
 fn nats(source: &Source<'_>, raw: RawNats, overrides: &Overrides) -> Checked<NatsSettings> {
     let second = Duration::from_secs(1);
-    let urls = match (&overrides.nats, &raw.url) {
-        (Some(text), _) => urls(text).map_err(|problem| ConfigError::Flag { flag: "--nats", problem })?,
-        (None, Some(text)) => urls(text.get_ref()).or_else(|problem| source.wrong(text, problem))?,
-        (None, None) => vec![DEFAULT_NATS.to_owned()],
-    };
-    let tls_identity = match (raw.tls_cert_file.as_ref(), raw.tls_key_file.as_ref()) {
-        (Some(cert), Some(key)) => Some((cert.get_ref().clone(), key.get_ref().clone())),
-        (None, None) => None,
-        (Some(one), None) => return source.wrong(one, "tls_cert_file needs tls_key_file beside it; add it"),
-        (None, Some(one)) => return source.wrong(one, "tls_key_file needs tls_cert_file beside it; add it"),
-    };
     Ok(NatsSettings {
-        urls,
         partitions: source.integer("partitions", raw.partitions.as_ref(), 1, 1, 1024)? as u16,
         window: source.integer("window", raw.window.as_ref(), 64, 1, 1024)? as usize,
         ack_timeout: source.span(
@@ -117,32 +87,46 @@ fn nats(source: &Source<'_>, raw: RawNats, overrides: &Overrides) -> Checked<Nat
             10 * second,
             (second, 3600 * second),
         )?,
-        tls: raw.tls.as_ref().is_some_and(|tls| *tls.get_ref()),
-        tls_ca_file: raw.tls_ca_file.as_ref().map(|path| path.get_ref().clone()),
-        tls_identity,
-        credentials: credentials(source, raw)?,
+        access: access(source, &raw, overrides)?,
     })
 }
 
-fn credentials(source: &Source<'_>, raw: RawNats) -> Checked<Credentials> {
-    let one = "only one of credentials_file, nkey_file and user says who the agent is; remove the others";
-    let settled = match (raw.credentials_file, raw.nkey_file, raw.user) {
-        (None, None, None) => Credentials::None,
-        (Some(path), None, None) => Credentials::File(path.into_inner()),
-        (None, Some(path), None) => Credentials::NkeyFile(path.into_inner()),
-        (None, None, Some(name)) => {
-            let Some(password) = raw.password_file else {
-                return source.wrong(&name, "user needs password_file beside it; add it");
-            };
-            return Ok(Credentials::User { name: name.into_inner(), password_file: password.into_inner() });
-        }
-        (_, Some(second), _) => return source.wrong(&second, one),
-        (_, _, Some(second)) => return source.wrong(&second, one),
-    };
-    match raw.password_file {
-        Some(password) => source.wrong(&password, "password_file needs user beside it; add it"),
-        None => Ok(settled),
+fn access(source: &Source<'_>, raw: &RawNats, overrides: &Overrides) -> Checked<Access> {
+    fn plain<T: Clone>(value: &Option<Spanned<T>>) -> Option<T> {
+        value.as_ref().map(|value| value.get_ref().clone())
     }
+    let flag = |problem| ConfigError::Flag { flag: "--nats", problem };
+    overrides.nats.as_deref().map(servers).transpose().map_err(flag)?;
+    let settled = RawAccess {
+        url: overrides.nats.clone().or_else(|| plain(&raw.url)),
+        credentials_file: plain(&raw.credentials_file),
+        nkey_file: plain(&raw.nkey_file),
+        user: plain(&raw.user),
+        password_file: plain(&raw.password_file),
+        tls: plain(&raw.tls),
+        tls_ca_file: plain(&raw.tls_ca_file),
+        tls_cert_file: plain(&raw.tls_cert_file),
+        tls_key_file: plain(&raw.tls_key_file),
+    };
+    settled.with_nkey_file(overrides.nats_nkey_file.as_deref()).settle().or_else(
+        |AccessError { key, problem }| {
+            let files = [
+                ("nkey_file", &raw.nkey_file),
+                ("password_file", &raw.password_file),
+                ("tls_cert_file", &raw.tls_cert_file),
+                ("tls_key_file", &raw.tls_key_file),
+            ];
+            let words = [("url", &raw.url), ("user", &raw.user)];
+            let file = files.into_iter().find(|(name, _)| *name == key).and_then(|(_, at)| at.as_ref());
+            let word = words.into_iter().find(|(name, _)| *name == key).and_then(|(_, at)| at.as_ref());
+            match (file, word) {
+                (Some(at), _) => source.wrong(at, problem),
+                (_, Some(at)) => source.wrong(at, problem),
+                // What the file does not say, the command line did.
+                (None, None) => Err(ConfigError::Flag { flag: "--nats", problem }),
+            }
+        },
+    )
 }
 
 fn spool(source: &Source<'_>, raw: &RawSpool, overrides: &Overrides, host: &Host) -> Checked<SpoolSettings> {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fettle_shared::access::Credentials;
+
 use super::{Host, LogFormat, Overrides, Settings};
-use crate::publish::Credentials;
 use crate::spool::Durability;
 
 fn host() -> Host {
@@ -20,7 +21,7 @@ fn parse(text: &str) -> Result<Settings, String> {
 fn an_empty_file_gives_the_defaults() {
     let settings = parse("").unwrap();
     assert_eq!(settings.agent, "web-1-example");
-    assert_eq!(settings.nats.urls, ["nats://127.0.0.1:4222"]);
+    assert_eq!(settings.nats.access.urls, ["nats://127.0.0.1:4222"]);
     assert_eq!(settings.spool.dir, Path::new("/state/fettle-agent/spool"));
     assert_eq!((settings.spool.quota, settings.spool.segment), (1 << 30, 4 << 20));
     assert_eq!(settings.metrics, Some("127.0.0.1:8061".parse().unwrap()));
@@ -57,8 +58,8 @@ listen = "off"
 #[test]
 fn every_key_is_settled_and_what_is_printed_settles_the_same() {
     let settings = parse(FULL).unwrap();
-    assert_eq!(settings.nats.urls, ["tls://a:4222", "tls://b:4222"]);
-    assert!(matches!(&settings.nats.credentials, Credentials::User { name, .. } if name == "agent"));
+    assert_eq!(settings.nats.access.urls, ["tls://a:4222", "tls://b:4222"]);
+    assert!(matches!(&settings.nats.access.credentials, Credentials::User { name, .. } if name == "agent"));
     assert_eq!(settings.nats.resend_after, Duration::from_secs(60));
     assert_eq!(settings.spool.durability, Durability::Power);
     assert_eq!(settings.sample.cpu_budget_percent, 1.5);
@@ -74,7 +75,7 @@ fn every_key_is_settled_and_what_is_printed_settles_the_same() {
 #[test]
 fn a_password_in_an_address_is_used_and_not_printed() {
     let settings = parse("nats.url = \"nats://web:secret@a:4222,nats://web:secret@b:4222\"").unwrap();
-    assert_eq!(settings.nats.urls[0], "nats://web:secret@a:4222");
+    assert_eq!(settings.nats.access.urls[0], "nats://web:secret@a:4222");
     let printed = settings.render();
     assert!(printed.contains("nats://a:4222,nats://b:4222") && !printed.contains("secret"), "{printed}");
     let overrides = Overrides { nats: Some("http://web:secret@a".into()), ..Overrides::default() };
@@ -87,11 +88,14 @@ fn the_command_line_goes_before_the_file() {
     let overrides = Overrides {
         agent: Some("x".into()),
         nats: Some("nats://h:1".into()),
+        nats_nkey_file: Some("/n".into()),
         spool: Some("/s".into()),
         metrics: Some("127.0.0.1:0".into()),
     };
     let settings = Settings::parse(Path::new("f"), FULL, &overrides, &host()).unwrap();
-    assert_eq!((settings.agent.as_str(), settings.nats.urls[0].as_str()), ("x", "nats://h:1"));
+    assert_eq!((settings.agent.as_str(), settings.nats.access.urls[0].as_str()), ("x", "nats://h:1"));
+    // The file's user is not who this is any more.
+    assert_eq!(settings.nats.access.credentials, Credentials::NkeyFile("/n".into()));
     assert_eq!((settings.spool.dir.as_path(), settings.metrics.unwrap().port()), (Path::new("/s"), 0));
     for (overrides, flag) in [
         (Overrides { agent: Some("a.b".into()), ..Overrides::default() }, "--agent: "),

@@ -162,7 +162,12 @@ pub enum Check {
         contains: Option<String>,
     },
     /// A command ends with 0.
-    Exec(Vec<String>),
+    Exec {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// User it runs as; the agent's own when none is named.
+        user: Option<String>,
+    },
     /// A file is no older than this.
     FileAge {
         /// The file.

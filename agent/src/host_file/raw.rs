@@ -76,6 +76,7 @@ pub(super) struct RawCheck {
     pub status: Value<i64>,
     pub contains: Value<String>,
     pub exec: Value<Vec<String>>,
+    pub user: Value<String>,
     pub file: Value<PathBuf>,
     pub oldest: Value<Span>,
 }

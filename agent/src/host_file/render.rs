@@ -145,7 +145,8 @@ fn check_json(check: &Check) -> Value {
         Check::Http { url, status, contains } => {
             json!({ "http": url, "status": status, "contains": contains })
         }
-        Check::Exec(command) => json!({ "exec": command }),
+        Check::Exec { command, user: None } => json!({ "exec": command }),
+        Check::Exec { command, user } => json!({ "exec": command, "user": user }),
         Check::FileAge { path, oldest } => json!({ "file": text(path), "oldest": span(*oldest) }),
     }
 }

@@ -12,6 +12,7 @@ use super::raw::{Named, Raw, RawCheck, RawComponent, RawLimits, RawRuns, Value};
 use super::settle_allowed::{allowed, local_rules};
 use super::{Check, Component, HostFile, Limits, ProcessMatch, Runs, Supervised};
 use crate::config::source::{Checked, Source};
+use crate::run_as::User;
 use crate::signal_name::{signal_names, signal_number};
 
 const MS: Duration = Duration::from_millis(1);
@@ -346,6 +347,9 @@ fn check(
     if let (None, Some(oldest)) = (&raw.file, &raw.oldest) {
         return source.wrong(oldest, "oldest belongs beside file; remove it");
     }
+    if let (None, Some(user)) = (&raw.exec, &raw.user) {
+        return source.wrong(user, "user belongs beside exec; remove it");
+    }
     for (word, flag) in [("process", &raw.process), ("active", &raw.active)] {
         if let Some(flag) = flag.as_ref().filter(|flag| !*flag.get_ref()) {
             return source.wrong(flag, format!("{word} = false says nothing; write another check"));
@@ -362,13 +366,25 @@ fn check(
         (_, Some(_), ..) => Ok(Check::Active),
         (_, _, Some(address), ..) => tcp(source, address),
         (.., Some(url), _, _) => http(source, url, raw),
-        (.., Some(words), _) => Ok(Check::Exec(command(source, "exec", words)?)),
+        (.., Some(words), _) => {
+            let user = user(source, raw.user.as_ref())?;
+            Ok(Check::Exec { command: command(source, "exec", words)?, user })
+        }
         _ => {
             let oldest =
                 source.span("oldest", raw.oldest.as_ref(), 300 * SECOND, (SECOND, 24 * 366 * HOUR))?;
             let path = path(source, "file", raw.file.as_ref())?.unwrap_or_default();
             Ok(Check::FileAge { path, oldest })
         }
+    }
+}
+
+/// A user of this host. Who a check runs as is known before it first runs, so that a mistake is no failing check.
+fn user(source: &Source<'_>, raw: Option<&Spanned<String>>) -> Checked<Option<String>> {
+    let Some(user) = raw else { return Ok(None) };
+    match User::find(user.get_ref()) {
+        Ok(_) => Ok(Some(user.get_ref().clone())),
+        Err(problem) => source.wrong(user, problem),
     }
 }
 

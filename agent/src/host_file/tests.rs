@@ -64,6 +64,8 @@ fn mistakes_are_named_with_their_line_and_remedy() {
         ("[components.a]\nruns = { unit = \"a.service\", replicas = 2 }", "components.toml, line 2: replicas belongs beside command"),
         ("[components.a]\ncheck = { http = \"https://h/\" }", "components.toml, line 2: http is \"https://h/\"; write"),
         ("[components.a]\ncheck = { tcp = \"h:80\" }", "components.toml, line 2: tcp is \"h:80\"; write an address"),
+        ("[components.a]\ncheck = { exec = [\"/bin/true\"], user = \"nobody-of-that-name\" }", "components.toml, line 2: there is no user"),
+        ("[components.a]\ncheck = { tcp = \"127.0.0.1:1\", user = \"root\" }", "components.toml, line 2: user belongs beside exec"),
         ("[components.a]\ncheck = { active = true }", "components.toml, line 2: active is asked of a systemd unit"),
         ("[components.a]\ncheck = { process = true }", "components.toml, line 2: process needs runs"),
         ("[components.a]\nruns = { name = \"a\" }\ninterval = \"10ms\"", "components.toml, line 3: interval is 10ms; write"),

@@ -1,15 +1,18 @@
 //! The connection to NATS. It is made in the background and made again for as long as it takes;
 //! what happens to it comes out of a channel.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
-use fettle_shared::address::without_user;
+use fettle_shared::access::{refuse_open_file, Access, Credentials};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Credentials, NatsSettings, PublishError};
+use super::PublishError;
 
 /// Longest pause between two attempts to connect.
 const LONGEST_DELAY_MS: u64 = 5_000;
@@ -29,7 +32,7 @@ pub(super) enum LinkEvent {
 
 /// Begins to connect; returns at once.
 pub(super) async fn connect(
-    settings: &NatsSettings,
+    access: &Access,
     agent: &str,
 ) -> Result<(Client, mpsc::Receiver<LinkEvent>), PublishError> {
     let (sender, events) = mpsc::channel(EVENTS);
@@ -61,20 +64,20 @@ pub(super) async fn connect(
                 }
             }
         });
-    options = authenticate(options, &settings.credentials).await?;
-    if settings.tls {
+    options = authenticate(options, &access.credentials).await?;
+    if access.tls {
         options = options.require_tls(true);
     }
-    if let Some(path) = &settings.tls_ca_file {
+    if let Some(path) = &access.tls_ca_file {
         options = options.add_root_certificates(path.clone()).require_tls(true);
     }
-    if let Some((certificate, key)) = &settings.tls_identity {
+    if let Some((certificate, key)) = &access.tls_identity {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    let client = options.connect(settings.urls.as_slice()).await.map_err(|error| PublishError::Connect {
-        url: without_user(&settings.urls.join(", ")),
-        cause: error.to_string(),
-    })?;
+    let client = options
+        .connect(access.urls.as_slice())
+        .await
+        .map_err(|error| PublishError::Connect { url: access.shown(), cause: error.to_string() })?;
     Ok((client, events))
 }
 
@@ -97,10 +100,13 @@ async fn authenticate(
 ) -> Result<ConnectOptions, PublishError> {
     Ok(match credentials {
         Credentials::None => options,
-        Credentials::File(path) => options.credentials_file(path).await.map_err(|cause| {
-            let (what, key) = ("NATS credentials", "credentials_file");
-            PublishError::Credentials { what, key, path: path.clone(), cause: cause.to_string() }
-        })?,
+        Credentials::File(path) => {
+            let text = secret(path, "NATS credentials", "credentials_file")?;
+            options.credentials(&text).map_err(|cause| {
+                let (what, key) = ("NATS credentials", "credentials_file");
+                PublishError::Credentials { what, key, path: path.clone(), cause: cause.to_string() }
+            })?
+        }
         Credentials::NkeyFile(path) => options.nkey(secret(path, "an nkey seed", "nkey_file")?),
         Credentials::User { name, password_file } => {
             options.user_and_password(name.clone(), secret(password_file, "the password", "password_file")?)
@@ -108,18 +114,33 @@ async fn authenticate(
     })
 }
 
+/// The text of a file that only its owner may read.
 fn secret(path: &Path, what: &'static str, key: &'static str) -> Result<String, PublishError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.trim_end().to_owned()),
-        Err(cause) => {
-            Err(PublishError::Credentials { what, key, path: path.to_owned(), cause: cause.to_string() })
-        }
-    }
+    let fail = |cause: String| PublishError::Credentials { what, key, path: path.to_owned(), cause };
+    let mut file = File::open(path).map_err(|e| fail(e.to_string()))?;
+    let mode = file.metadata().map_err(|e| fail(e.to_string()))?.permissions().mode();
+    refuse_open_file(path, mode).map_err(fail)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
+    Ok(text.trim_end().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_that_others_may_read_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "seed\n").unwrap();
+        let mode =
+            |mode| std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o644);
+        let refused = secret(file.path(), "an nkey seed", "nkey_file").unwrap_err().to_string();
+        assert!(refused.contains("chmod 600"), "{refused}");
+        mode(0o600);
+        assert_eq!(secret(file.path(), "an nkey seed", "nkey_file").unwrap(), "seed");
+    }
 
     #[test]
     fn delays_grow_and_differ() {

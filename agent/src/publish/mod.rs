@@ -20,4 +20,4 @@ mod stream;
 
 pub use errors::PublishError;
 pub use publisher::{AckTimes, Publisher};
-pub use settings::{Credentials, NatsSettings};
+pub use settings::NatsSettings;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_nats::{jetstream, Client, HeaderMap, Message, Subscriber};
-use fettle_shared::address::without_user;
 use fettle_shared::frame::AgentName;
 use fettle_shared::subjects::{message_id, metrics_subject, partition_of, stored_subject, Stored};
 use futures_util::future::{BoxFuture, OptionFuture};
@@ -109,7 +108,7 @@ impl Publisher {
         resume_at: u64,
         figures: Arc<Figures>,
     ) -> Result<Self, PublishError> {
-        let (client, events) = link::connect(&settings, agent).await?;
+        let (client, events) = link::connect(&settings.access, agent).await?;
         let ended = |error: async_nats::SubscribeError| PublishError::Ended { cause: error.to_string() };
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await.map_err(ended)?;
@@ -264,7 +263,7 @@ impl Publisher {
     fn on_link(&mut self, event: LinkEvent, now: Instant) {
         match event {
             LinkEvent::Up => {
-                tracing::info!(url = %without_user(&self.settings.urls.join(", ")), "NATS is connected");
+                tracing::info!(url = self.settings.access.shown(), "NATS is connected");
                 self.figures.connected.set(1);
                 self.figures.connects.add(1);
                 self.flow.connect(now);

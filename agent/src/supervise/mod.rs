@@ -11,7 +11,6 @@ mod keeper;
 mod output;
 mod process;
 mod record;
-mod user;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -11,11 +11,11 @@ use rustix::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 
-use super::user::User;
 use super::{output, SuperviseError};
 use crate::handoff::ProcessId;
 use crate::host_file::Supervised;
 use crate::process_table::{all, descriptor, members, see, see_again, signal, signal_group, user_of};
+use crate::run_as::User;
 
 /// Where programs look for programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -151,19 +151,7 @@ fn command(
     command.args(run.command[1..].iter().map(|word| word.replace("{replica}", &number)));
     command.env_clear().env("PATH", PATH);
     if let Some(user) = &run.user {
-        let user = User::find(user)?;
-        if rustix::process::geteuid().is_root() {
-            // Setting the user as root also drops all further groups: std::os::unix::process::CommandExt.
-            command.uid(user.uid).gid(user.gid);
-        } else if rustix::process::geteuid().as_raw() != user.uid {
-            return Err(format!(
-                "only root can run it as user {}; remove user or run the agent as root",
-                user.uid
-            ));
-        }
-        if !user.home.is_empty() {
-            command.env("HOME", &user.home);
-        }
+        User::find(user)?.starts(&mut command)?;
     }
     command.envs(&run.environment).env(COMPONENT, name).env(REPLICA, &number).env(STATE, logs);
     command.current_dir(run.directory.as_deref().unwrap_or(Path::new("/")));

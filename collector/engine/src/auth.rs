@@ -1,7 +1,7 @@
 //! Who asks: the open reader `default`, or the writer `fettle` with its password.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use base64::engine::general_purpose::STANDARD;
@@ -71,7 +71,7 @@ fn same(given: &[u8], right: &[u8]) -> bool {
 /// Reads the writer's password; the first time, makes a random one that only this user can read.
 pub(crate) fn writer_password(path: &Path) -> Result<String, EngineError> {
     let file_error = |source| EngineError::File { path: path.to_owned(), source };
-    match std::fs::read_to_string(path) {
+    match private_text(path) {
         Ok(text) if text.trim().len() >= 16 => return Ok(text.trim().to_owned()),
         Ok(_) => {
             return Err(file_error(std::io::Error::other(
@@ -95,10 +95,23 @@ pub(crate) fn writer_password(path: &Path) -> Result<String, EngineError> {
     Ok(password)
 }
 
+/// The text of a file that nobody but its owner may read or write: whoever has it may change everything here.
+fn private_text(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let words =
+            format!("its mode {mode:o} lets others at the password in it; chmod 600 {}", path.display());
+        return Err(std::io::Error::other(words));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// 32 bytes of the kernel's randomness as hexadecimal digits.
 fn random_password() -> std::io::Result<String> {
     use std::fmt::Write as _;
-    use std::io::Read as _;
     let mut bytes = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -109,8 +122,6 @@ fn random_password() -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn credentials(user: &str, password: &str) -> Credentials {
@@ -144,5 +155,9 @@ mod tests {
         assert_eq!(first.len(), 64);
         assert_eq!(writer_password(&path).unwrap(), first);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for mode in [0o644, 0o640, 0o606] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(writer_password(&path).unwrap_err().to_string().contains("chmod 600"), "{mode:o}");
+        }
     }
 }

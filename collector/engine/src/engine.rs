@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::auth::User;
 use crate::binding::{Api, Connection};
+use crate::bounds::Bounds;
 use crate::errors::EngineError;
 use crate::exception::{code, Exception};
 use crate::settings::ServeSettings;
@@ -25,6 +26,8 @@ pub(crate) struct Engine {
     root: Mutex<Connection>,
     known_settings: HashSet<String>,
     next_marker: AtomicU64,
+    /// How far readers may set their own limits.
+    pub(crate) bounds: Bounds,
     /// `version()`.
     pub(crate) version: String,
     /// `timezone()`.
@@ -74,6 +77,10 @@ impl Engine {
             host: part(),
             known_settings,
             next_marker: AtomicU64::new(1),
+            bounds: Bounds {
+                seconds: settings.max_query_time.as_secs().max(1),
+                threads: settings.max_threads.max(1) as u64,
+            },
             root: Mutex::new(root),
             path,
             api,
@@ -124,6 +131,10 @@ impl Engine {
                 "log_comment" => comment = format!("{} {value}", session.marker),
                 _ if user == User::Reader && !guard::is_reader_setting(name) => {
                     return Err(read_only_setting(name))
+                }
+                _ if user == User::Reader && self.bounds.exceeded(name, value).is_some() => {
+                    let most = self.bounds.exceeded(name, value).unwrap_or_default();
+                    return Err(guard::beyond(name, most));
                 }
                 _ if self.known_settings.contains(name) => settings.push((name.clone(), value.clone())),
                 _ => return Err(unknown_setting(name)),

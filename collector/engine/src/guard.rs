@@ -9,6 +9,7 @@
 
 use crate::auth::User;
 use crate::binding::{Class, Connection};
+use crate::bounds::Bounds;
 use crate::exception::{code, Exception};
 use crate::sql::{first_word, has_prefix, has_word, Head};
 
@@ -46,6 +47,8 @@ pub(crate) struct Caller {
     pub(crate) user: User,
     /// Sent by GET, which reads only.
     pub(crate) readonly: bool,
+    /// How far a reader may set limits.
+    pub(crate) bounds: Bounds,
 }
 
 /// Refuses what `caller` may not run.
@@ -64,7 +67,7 @@ pub(crate) fn judge(
         Head::Insert { end, .. } => &text[..*end],
         _ => text,
     };
-    refuse_words(caller.user, connection, sql, parameters)?;
+    refuse_words(caller, connection, sql, parameters)?;
     if is_insert {
         return Ok(Verdict::Any);
     }
@@ -108,11 +111,12 @@ fn forbidden(user: User, text: &[u8]) -> Option<&'static str> {
 
 /// Refuses statements in which a forbidden name stands outside literals and comments.
 fn refuse_words(
-    user: User,
+    caller: Caller,
     connection: &mut Connection,
     sql: &[u8],
     parameters: &[(String, String)],
 ) -> Result<(), Exception> {
+    let user = caller.user;
     // An escape inside a quoted name could spell a forbidden one.
     let escaped = |text: &[u8]| user == User::Reader && text.contains(&b'\\');
     if user == User::Reader && has_word(sql, "Identifier") {
@@ -121,12 +125,16 @@ fn refuse_words(
             return Err(refused(name));
         }
     }
-    if forbidden(user, sql).is_none() && !escaped(sql) {
+    let sets_limits = user == User::Reader && caller.bounds.are_named(sql);
+    if forbidden(user, sql).is_none() && !escaped(sql) && !sets_limits {
         return Ok(());
     }
     let bare = without_literals(connection, sql)?;
     if escaped(&bare) {
         return Err(refused("\\"));
+    }
+    if let Some((name, most)) = caller.bounds.lifted(sql, &bare).filter(|_| sets_limits) {
+        return Err(beyond(name, most));
     }
     forbidden(user, &bare).map_or(Ok(()), |name| Err(refused(name)))
 }
@@ -152,6 +160,15 @@ fn read_only(caller: Caller) -> Exception {
         }
     };
     Exception::new(code::READONLY, "READONLY", why)
+}
+
+/// A limit that a reader may not set so high.
+pub(crate) fn beyond(name: &str, most: u64) -> Exception {
+    Exception::new(
+        code::READONLY,
+        "READONLY",
+        format_args!("Readers may set '{name}' to a plain number from 1 to {most}; lower it or leave it out"),
+    )
 }
 
 fn refused(name: &str) -> Exception {

@@ -7,6 +7,7 @@
 mod auth;
 mod binding;
 mod blocks;
+mod bounds;
 mod config;
 mod engine;
 mod errors;

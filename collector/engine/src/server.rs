@@ -1,6 +1,5 @@
 //! The HTTP side: connections, routes, and the way of a query from its request to its response.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -10,10 +9,9 @@ use bytes::Bytes;
 use http::{Method, Request as HttpRequest, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use crate::auth::{authenticate, User};
 use crate::engine::Engine;
@@ -31,6 +29,8 @@ use crate::workers::Workers;
 const PIECES_AHEAD: usize = 4;
 /// Longest wait for a request's head, and so the life of an idle connection.
 const IDLE: Duration = Duration::from_secs(90);
+/// Longest pause within a request's body: its statement keeps a place meanwhile.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
 /// Most that is read of a refused request, and for how long.
 const MAX_DRAIN: usize = 256 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -51,76 +51,15 @@ pub(crate) struct Server {
     pub(crate) writers: Arc<Semaphore>,
 }
 
-/// Accepts connections until `stop` turns true; then waits until those open have ended.
+/// Answers until `stop` turns true; then lets what is in hand end.
 pub(crate) async fn run(
     server: Arc<Server>,
     listener: TcpListener,
     max_connections: usize,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections.max(1)));
-    loop {
-        let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        match accepted {
-            Ok((stream, place)) => {
-                tokio::spawn(connection(Arc::clone(&server), stream, place, stop.clone()));
-            }
-            Err(error) => {
-                // Out of descriptors, for example: it passes, and spinning would not help.
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    drop(listener);
-    // Every connection holds a place until it ends.
-    let _ = places.acquire_many(u32::try_from(max_connections.max(1)).unwrap_or(u32::MAX)).await;
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
-}
-
-async fn connection(
-    server: Arc<Server>,
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    mut stop: watch::Receiver<bool>,
-) {
-    let service = hyper::service::service_fn(move |request| {
-        let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.handle(request).await) }
-    });
-    let mut connection = std::pin::pin!(hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(1 << 20)
-        .serve_connection(TokioIo::new(stream), service));
-    let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = stopped => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-    drop(place);
+    let limits = fettle_door::Limits { connections: max_connections, head: IDLE };
+    fettle_door::serve(listener, limits, move |request| Arc::clone(&server).handle(request), stop).await;
 }
 
 impl Server {
@@ -218,18 +157,22 @@ async fn forward(body: &mut Incoming, sender: mpsc::Sender<io::Result<Bytes>>) {
     if body.is_end_stream() {
         return;
     }
+    let broke_off = |why: &dyn std::fmt::Display| {
+        Err(io::Error::other(Exception::new(
+            code::NETWORK_ERROR,
+            "NETWORK_ERROR",
+            format_args!("The request's body broke off: {why}"),
+        )))
+    };
     loop {
-        let piece = match body.frame().await {
-            None => return,
-            Some(Ok(frame)) => match frame.into_data() {
+        let piece = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+            Err(_) => broke_off(&format_args!("nothing came for {} s", BODY_PAUSE.as_secs())),
+            Ok(None) => return,
+            Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => Ok(data),
                 Err(_) => continue,
             },
-            Some(Err(error)) => Err(io::Error::other(Exception::new(
-                code::NETWORK_ERROR,
-                "NETWORK_ERROR",
-                format_args!("The request's body broke off: {error}"),
-            ))),
+            Ok(Some(Err(error))) => broke_off(&error),
         };
         let broken = piece.is_err();
         if sender.send(piece).await.is_err() || broken {

@@ -131,7 +131,12 @@ pub(crate) fn first_word(text: &[u8]) -> String {
 
 /// Whether `word` stands in `text` by itself, not as a part of a longer word.
 pub(crate) fn has_word(text: &[u8], word: &str) -> bool {
-    word_starts(text, word).any(|at| !is_word_part(text.get(at + word.len())))
+    whole_words(text, word).next().is_some()
+}
+
+/// Where `word` stands in `text` by itself.
+pub(crate) fn whole_words<'t>(text: &'t [u8], word: &'t str) -> impl Iterator<Item = usize> + 't {
+    word_starts(text, word).filter(move |at| !is_word_part(text.get(at + word.len())))
 }
 
 /// Whether a word of `text` begins with `prefix`.

@@ -87,7 +87,8 @@ impl Statement {
         head: Head,
         output: &mut Output,
     ) -> Result<Option<Numbers>, Stop> {
-        let who = Caller { user: self.user, readonly: self.request.readonly };
+        let (readonly, bounds) = (self.request.readonly, self.engine.bounds);
+        let who = Caller { user: self.user, readonly, bounds };
         let verdict = guard::judge(who, connection, text, &head, &self.request.parameters)?;
         match head {
             Head::Insert { end, format, data } => {

@@ -148,6 +148,41 @@ fn readonly_cannot_be_lifted() {
 }
 
 #[test]
+fn limits_can_be_lowered_and_not_lifted() {
+    let engine = guarded();
+    for sql in [
+        "SELECT 1 SETTINGS max_execution_time = 0",
+        "SELECT 1 SETTINGS max_execution_time = 1000000",
+        "SELECT 1 SETTINGS /* max_threads = 1 */ max_threads = 10000",
+        "SELECT 1 SETTINGS max_threads /**/ = 10000",
+        "SELECT * FROM (SELECT 1 SETTINGS max_threads = 10000)",
+        "SELECT 1 SETTINGS `max_execution_time` = 0",
+        "SELECT 1 SETTINGS \"max_execution_time\" = 0",
+        "SET max_execution_time = 0",
+        "SET max_threads = DEFAULT",
+    ] {
+        for target in ["/", "/?session_id=limits"] {
+            let answer = engine.reader(target).body(sql).send();
+            assert_eq!(answer.refusal().1, 164, "{sql}: {}", answer.text());
+        }
+    }
+    for target in ["/?max_execution_time=0", "/?max_threads=10000", "/?max_execution_time=x"] {
+        let answer = engine.reader(target).body("SELECT 1").send();
+        assert_eq!(answer.refusal().1, 164, "{target}: {}", answer.text());
+    }
+    for (target, sql) in [
+        ("/?max_execution_time=10&max_threads=1", "SELECT 1"),
+        ("/", "SELECT 1 SETTINGS max_execution_time = 10, max_threads = 1"),
+        ("/", "SELECT count() FROM system.settings WHERE name = 'max_threads' -- max_execution_time = 0"),
+    ] {
+        let answer = engine.reader(target).body(sql).send();
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
+    }
+    // The writer may need hours.
+    engine.run("SELECT 1 SETTINGS max_execution_time = 0");
+}
+
+#[test]
 fn a_url_cannot_name_what_is_no_setting() {
     for name in ["path", "config-file", "user_files_path", "log-level", "a=b", "x%20y"] {
         let answer = Engine::shared().reader("/").parameter(name, "/etc").body("SELECT 1").send();

@@ -3,9 +3,11 @@
 
 mod findings;
 mod operations;
+mod serve;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{header, StatusCode};
@@ -13,12 +15,20 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 
+use fettle_door::Limits;
+
 pub use operations::OperationsState;
+pub use serve::serve;
 pub use token::Token;
 
 use crate::handoff::{ReadFindings, RecentDoors};
 use crate::health::Health;
 use crate::telemetry::Telemetry;
+
+/// What connections are held to.
+pub const LIMITS: Limits = Limits { connections: 256, head: Duration::from_secs(30) };
+/// How long a request may take to be there whole and answered: longer than the slowest question.
+pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// What the handlers read.
 #[derive(Debug, Clone)]

@@ -1,36 +1,19 @@
 //! The connection to NATS and the streams that must exist on it. Creating them is idempotent, and is
 //! done again whenever they are found missing: NATS may forget anything.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
-use fettle_shared::address::without_user;
+use fettle_shared::access::{Access, Credentials};
 use fettle_shared::subjects::{StreamShape, METRICS_SHAPE, QUARANTINE_SHAPE};
 
 use super::IngestError;
-
-/// How NATS is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatsSettings {
-    /// `nats://host:4222` or `tls://host:4222`.
-    pub url: String,
-    /// Credentials file (JWT and seed), if the server wants one.
-    pub credentials_file: Option<PathBuf>,
-    /// Certificates that sign the server's, if they are not public ones.
-    pub tls_ca_file: Option<PathBuf>,
-}
-
-impl NatsSettings {
-    /// A server without credentials.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), credentials_file: None, tls_ca_file: None }
-    }
-}
+use crate::secret_file;
 
 /// Connects in the background: returns at once and keeps trying, so that the collector starts while
 /// NATS is away. Only unusable settings are an error.
-pub async fn connect(settings: &NatsSettings, name: &str) -> Result<async_nats::Client, IngestError> {
+pub async fn connect(access: &Access, name: &str) -> Result<async_nats::Client, IngestError> {
     let mut options = async_nats::ConnectOptions::new()
         .name(name)
         .retry_on_initial_connect()
@@ -43,19 +26,42 @@ pub async fn connect(settings: &NatsSettings, name: &str) -> Result<async_nats::
                 other => tracing::debug!(%other, "NATS"),
             }
         });
-    if let Some(path) = &settings.credentials_file {
-        options = options.credentials_file(path).await.map_err(|e| IngestError::Credentials {
-            path: path.display().to_string(),
-            cause: e.to_string(),
-        })?;
+    options = authenticate(options, &access.credentials)?;
+    if access.tls {
+        options = options.require_tls(true);
     }
-    if let Some(path) = &settings.tls_ca_file {
+    if let Some(path) = &access.tls_ca_file {
         options = options.add_root_certificates(path.clone()).require_tls(true);
     }
+    if let Some((certificate, key)) = &access.tls_identity {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
     options
-        .connect(&settings.url)
+        .connect(access.urls.as_slice())
         .await
-        .map_err(|e| IngestError::Connect { url: without_user(&settings.url), cause: e.to_string() })
+        .map_err(|e| IngestError::Connect { url: access.shown(), cause: e.to_string() })
+}
+
+fn authenticate(
+    options: async_nats::ConnectOptions,
+    credentials: &Credentials,
+) -> Result<async_nats::ConnectOptions, IngestError> {
+    Ok(match credentials {
+        Credentials::None => options,
+        Credentials::File(path) => options.credentials(&secret(path)?).map_err(|e| {
+            IngestError::Credentials { path: path.display().to_string(), cause: e.to_string() }
+        })?,
+        Credentials::NkeyFile(path) => options.nkey(secret(path)?),
+        Credentials::User { name, password_file } => {
+            options.user_and_password(name.clone(), secret(password_file)?)
+        }
+    })
+}
+
+fn secret(path: &Path) -> Result<String, IngestError> {
+    secret_file::read(path)
+        .map(|text| text.trim_end().to_owned())
+        .map_err(|cause| IngestError::Credentials { path: path.display().to_string(), cause })
 }
 
 /// Creates the streams that are missing.

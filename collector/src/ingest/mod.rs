@@ -8,7 +8,7 @@ mod source;
 mod state;
 
 pub use admission::{Admission, Verdict};
-pub use connect::{connect, ensure_streams, NatsSettings};
+pub use connect::{connect, ensure_streams};
 pub use lease::{Lease, LeaseView, LEASE_TIME};
 pub use source::{Arrival, Event, Receipt, Source};
 pub use state::{Loaded, StateStore};

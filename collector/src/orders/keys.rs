@@ -3,14 +3,15 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use fettle_shared::command::Order;
-use fettle_shared::signing;
+use fettle_shared::{seal, signing};
 
 use super::OrdersError;
+use crate::secret_file;
 
 /// The secret key. Never shown, not even for debugging.
 #[derive(Clone)]
@@ -29,19 +30,12 @@ impl SigningKey {
     /// The file cannot be read or written, others may read it, or it holds no key.
     pub fn open(path: &Path) -> Result<Self, OrdersError> {
         let fail = |cause: String| OrdersError::Key { path: path.to_owned(), cause };
-        match std::fs::File::open(path) {
-            Ok(mut file) => {
-                let mode = file.metadata().map_err(|e| fail(e.to_string()))?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(fail(format!("its mode {:o} lets others read it", mode & 0o777)));
-                }
-                let mut text = String::new();
-                file.read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
+        match secret_file::read_if_there(path).map_err(fail)? {
+            Some(text) => {
                 let key = signing::Signer::from_text(text.trim()).map_err(|e| fail(e.to_string()))?;
                 Ok(Self(Arc::new(key)))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path),
-            Err(error) => Err(fail(error.to_string())),
+            None => Self::make(path),
         }
     }
 
@@ -59,6 +53,16 @@ impl SigningKey {
     /// The public key, 64 hexadecimal digits: what a host's file trusts.
     pub fn public(&self) -> String {
         signing::key_to_text(&self.0.public())
+    }
+
+    /// The same as bytes.
+    pub(super) fn public_bytes(&self) -> [u8; 32] {
+        self.0.public()
+    }
+
+    /// A state under this key's seal.
+    pub(super) fn seal_state(&self, place: &str, number: u64, body: &[u8]) -> Vec<u8> {
+        seal::seal(&self.0, place, number, body)
     }
 
     /// A signed order as it travels.

@@ -2,10 +2,14 @@
 //! It never decides anything and never knows ClickHouse.
 
 mod keys;
+mod seals;
 mod sender;
 mod state;
 
+pub use fettle_shared::seal::SealError;
+
 pub use keys::SigningKey;
+pub use seals::Seals;
 pub use sender::{Answer, HandedIn, Sender};
 pub use state::StateCell;
 
@@ -30,6 +34,14 @@ pub enum OrdersError {
         key: String,
         /// What is wrong.
         cause: String,
+    },
+    /// Somebody else than a trusted collector wrote the state, or put an older one back.
+    #[error("the state {key} is not taken: {reason}")]
+    NotTaken {
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: SealError,
     },
     /// The signing key cannot be read or made.
     #[error("{path} cannot be used ({cause}); it must hold 64 hexadecimal digits and be readable by its owner alone")]

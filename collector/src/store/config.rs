@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::StoreError;
+use crate::secret_file;
 
 /// `[clickhouse]` as the file says it. Every key is optional; unknown keys are refused.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -233,10 +234,9 @@ fn name(key: &str, value: Option<String>) -> Result<Option<String>, StoreError> 
 }
 
 fn read_password(path: &Path) -> Result<Secret, StoreError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        wrong("password_file", format!("{} cannot be read ({error}); check path and rights", path.display()))
-    })?;
-    Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
+    let text = secret_file::read(path)
+        .map_err(|cause| wrong("password_file", format!("{} cannot be used: {cause}", path.display())))?;
+    Ok(Secret(text))
 }
 
 /// `24h`, `7d`, `90m`: at least an hour, at most 10,000 days.

@@ -68,7 +68,18 @@ pub(crate) fn components(answer: &Value) {
 pub(crate) fn status(answer: &Value) {
     fields(
         answer,
-        &["not_taken", "frozen", "storm", "alerts", "plans", "in_flight", "public_key", "audit", "policies"],
+        &[
+            "not_taken",
+            "states_refused",
+            "frozen",
+            "storm",
+            "alerts",
+            "plans",
+            "in_flight",
+            "public_key",
+            "audit",
+            "policies",
+        ],
     );
     table(
         &answer["channels"],

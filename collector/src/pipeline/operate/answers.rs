@@ -316,6 +316,7 @@ fn status(desk: &Desk, channels: &Channels, sender: Option<&Sender>, now_us: i64
         "public_key": sender.map(Sender::public_key),
         "audit": { "seq": state.head.seq, "hash": state.head.hash },
         "policies": desk.policy.digest, "not_taken": desk.not_taken.all(),
+        "states_refused": desk.refused_states,
         "channels": word(&channels.states()),
         "breakers": breakers,
     })

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use fettle_alert::handoff::{Finding, Labels, Notification, Standing};
 use fettle_alert::manage::{self, Dependencies, Manager};
 use fettle_decide::operator::run::Run;
-use fettle_decide::operator::{self, Effect, Operator, Page, PageKind, VerifyFacts};
+use fettle_decide::operator::{self, Effect, Freeze, Operator, Page, PageKind, VerifyFacts};
 use fettle_decide::policy::Policy;
 use fettle_decide::world::{ComponentView, HostView, Place, World};
 use fettle_shared::command::{Order, Receipt};
@@ -15,6 +15,7 @@ use fettle_shared::error_kind::ErrorKind;
 use fettle_shared::inventory::Inventory;
 use serde::{Deserialize, Serialize};
 
+use super::begin::Adopted;
 use super::history::History;
 use super::report::HostReport;
 use super::taken::NotTaken;
@@ -39,6 +40,29 @@ pub(super) struct Saved {
     inventories: BTreeMap<String, Inventory>,
 }
 
+impl Saved {
+    /// The audit's last record in it.
+    pub(super) fn audit_seq(&self) -> u64 {
+        self.operator.head.seq
+    }
+
+    /// Nothing is mended until a person says so; a freeze that is there stays.
+    pub(super) fn freeze(&mut self, why: &str, now_us: i64) {
+        let freeze = || Freeze { who: "collector".to_owned(), why: why.to_owned(), at_us: now_us };
+        self.operator.freeze.get_or_insert_with(freeze);
+    }
+
+    /// How much of what is in it.
+    pub(super) fn sum(&self) -> Adopted {
+        Adopted {
+            alerts: self.manager.alerts.len(),
+            silences: self.manager.silences.len(),
+            plans: self.operator.runs.values().filter(|run| run.live()).count(),
+            audit: self.audit_seq(),
+        }
+    }
+}
+
 /// What is to be done once the state is saved.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
@@ -60,6 +84,8 @@ pub(super) struct Desk {
     pub history: History,
     /// The operator's files that could not be taken.
     pub not_taken: NotTaken,
+    /// Saved states that were refused since this collector took over, by reason.
+    pub refused_states: BTreeMap<&'static str, u64>,
     pages: BTreeMap<String, Page>,
     said_us: i64,
     inventories: BTreeMap<String, Inventory>,
@@ -80,6 +106,7 @@ impl Desk {
             world: World::default(),
             history: saved.history,
             not_taken: NotTaken::default(),
+            refused_states: BTreeMap::new(),
             pages: saved.pages,
             said_us: 0,
             inventories: BTreeMap::new(),

@@ -35,20 +35,24 @@ use super::commit::now_us;
 use super::{Context, RESTART_PAUSE};
 use crate::handoff::{AskError, Question};
 use crate::ingest::{Lease, LeaseView};
-use crate::orders::{Answer, HandedIn, OrdersError, Sender, SigningKey, StateCell};
+use crate::orders::{Answer, HandedIn, OrdersError, Seals, Sender, StateCell};
 use crate::store::StoreError;
+use crate::telemetry::Telemetry;
+use begin::Damage;
 use desk::{Desk, Saved, Turn};
 use files::Source;
 use report::HostReport;
 use tell::Channels;
 
-pub use begin::{start, Start};
+pub use begin::{adopt, start, Adopted, NotAdopted, Start};
 pub use files::OperationsFiles;
 pub use rules::Heard;
 pub use taken::{check, NotTaken};
 
 /// Operations are a partition of their own as far as leases go.
 const PARTITION: u16 = u16::MAX;
+/// Name of the state.
+const STATE: &str = "state";
 /// How often it is decided.
 const TICK: Duration = Duration::from_millis(100);
 /// How often files are looked at.
@@ -61,8 +65,9 @@ const WAITING: usize = 256;
 pub struct Operations {
     /// The collector's own things.
     pub context: Context,
-    /// The key that orders are signed with; none without a state directory, and then nothing is ordered.
-    pub key: Option<SigningKey>,
+    /// The key that orders and the state are signed with; none without a state directory, and then nothing is
+    /// ordered.
+    pub seals: Option<Seals>,
     /// The operator's files.
     pub files: OperationsFiles,
     /// What people ask.
@@ -129,15 +134,11 @@ async fn own(operations: &mut Operations, mut stop: watch::Receiver<bool>) -> Re
         }
     };
     let run = format!("{:x}", now_us());
-    let mut cell = StateCell::new(context.nats.clone(), "state", &run);
-    let (saved, damage) = match cell.load().await {
-        Ok(None) => (None, None),
-        Ok(Some(bytes)) => match serde_json::from_slice::<Saved>(&bytes) {
-            Ok(saved) => (Some(saved), None),
-            Err(error) => (None, Some(error.to_string())),
-        },
-        Err(error @ OrdersError::Damaged { .. }) => (None, Some(error.to_string())),
-        Err(error) => return Err(error.into()),
+    let mut cell = StateCell::new(context.nats.clone(), STATE, &run, operations.seals.clone());
+    let (saved, damage) = match begin::saved_state(&mut cell, &context.store).await {
+        Ok(saved) => (saved, None),
+        Err(begin::Lost::Away(error)) => return Err(error.into()),
+        Err(begin::Lost::Refused(damage)) => (None, Some(damage)),
     };
     let lost = saved.is_none();
     let mut office = Office::open(operations, cell, saved, lease.view()).await?;
@@ -206,7 +207,8 @@ impl Office {
             let nats = context.nats.clone();
             async move { nats.subscribe(filter).await.map_err(|e| OperateError::Subscribe(e.to_string())) }
         };
-        let sender = operations.key.clone().map(|key| Sender::new(context.nats.clone(), key));
+        let key = operations.seals.as_ref().map(|seals| seals.key().clone());
+        let sender = key.map(|key| Sender::new(context.nats.clone(), key));
         Ok(Self {
             desk,
             cell,
@@ -242,11 +244,17 @@ impl Office {
         Ok(())
     }
 
-    /// A state that was there and cannot be read may have held a freeze: nothing is mended until somebody says so.
-    fn stand_still(&mut self, damage: &str) {
-        tracing::error!(damage, "alerts and plans are begun anew, frozen; `fettle unfreeze` ends that");
-        let why = format!("the saved state cannot be read ({damage})");
-        if let Err(error) = self.desk.operator.freeze("collector", &why, now_us()) {
+    /// A state that cannot be taken may have held a freeze, and somebody may be writing what is not so: nothing is
+    /// mended until a person says so.
+    fn stand_still(&mut self, damage: &Damage) {
+        tracing::error!(
+            reason = damage.name,
+            "{}; mending is frozen, and `fettle unfreeze` ends that",
+            damage.words
+        );
+        Telemetry::add(&self.context.telemetry.counters.states_refused, 1);
+        *self.desk.refused_states.entry(damage.name).or_default() += 1;
+        if let Err(error) = self.desk.operator.freeze("collector", &damage.words, now_us()) {
             tracing::error!(%error, "mending is not frozen");
         }
         self.desk.touch();
@@ -380,7 +388,15 @@ impl Office {
 
     async fn save(&mut self) -> Result<(), OperateError> {
         let bytes = self.desk.save()?;
-        Ok(self.cell.save(&bytes).await?)
+        match self.cell.save(&bytes, now_us()).await {
+            // Somebody wrote there who may not; what is known here is as good as before, and takes its place.
+            Err(error @ OrdersError::NotTaken { .. }) => {
+                self.stand_still(&Damage::of(&error));
+                let bytes = self.desk.save()?;
+                Ok(self.cell.save(&bytes, now_us()).await?)
+            }
+            saved => Ok(saved?),
+        }
     }
 
     fn carry_out(&mut self) {

@@ -25,8 +25,9 @@ use super::files::{OperationsFiles, Source};
 use super::report::{self, HostReport};
 use super::{now_us, Context};
 use crate::handoff::{Judged, Watched};
-use crate::orders::StateCell;
+use crate::orders::{OrdersError, Seals, StateCell};
 use crate::pipeline::outlook::{News, RiskRow};
+use crate::telemetry::Telemetry;
 
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Saving takes no more than one part in so many of the time.
@@ -114,9 +115,9 @@ type Rows = (String, Vec<SqlRow>);
 
 impl Rules {
     /// Rules from these files, or the default pack.
-    pub fn new(context: Context, files: &OperationsFiles) -> Self {
+    pub fn new(context: Context, files: &OperationsFiles, seals: Option<Seals>) -> Self {
         let key = format!("rules_{}", context.owner);
-        let cell = StateCell::new(context.nats.clone(), &key, &format!("{:x}", now_us()));
+        let cell = StateCell::new(context.nats.clone(), &key, &format!("{:x}", now_us()), seals);
         // Until the files are read, and where they cannot be: the pack.
         let set = RuleSet::default_pack().unwrap_or_default();
         Self {
@@ -306,7 +307,16 @@ impl Rules {
                 Err(error) => tracing::warn!(%error, "the rules' state is begun anew"),
             },
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the rules' state is begun anew"),
+            Err(error) => {
+                self.count(&error);
+                tracing::warn!(%error, "the rules' state is begun anew");
+            }
+        }
+    }
+
+    fn count(&self, error: &OrdersError) {
+        if matches!(error, OrdersError::NotTaken { .. } | OrdersError::Damaged { .. }) {
+            Telemetry::add(&self.context.telemetry.counters.states_refused, 1);
         }
     }
 
@@ -322,7 +332,10 @@ impl Rules {
         let began = Instant::now();
         let changes = self.evaluator.changes();
         let saved = match serde_json::to_vec(&self.evaluator.save()) {
-            Ok(bytes) => self.cell.save(&bytes).await.map_err(|e| e.to_string()),
+            Ok(bytes) => self.cell.save(&bytes, now_us()).await.map_err(|error| {
+                self.count(&error);
+                error.to_string()
+            }),
             Err(error) => Err(error.to_string()),
         };
         match saved {
