@@ -53,15 +53,20 @@ impl World {
         assert!(status.is_success(), "{what}: {status} {}", sent.text().await.unwrap());
     }
 
-    /// Something that changes the state: a silence for a host of this name.
+    /// Something that changes the state: a silence for a host of this name. Waits until it is saved.
     async fn silence(&self, host: &str) {
         let order =
-            json!({ "matchers": { "host": host }, "author": "ann", "reason": "a test", "seconds": 3600 });
+            json!({ "matchers": { "host": host }, "author": "ann", "reason": "test", "seconds": 3600 });
+        let before = self.head().await;
         self.say("silences", order).await;
         until("the silence is saved", SOON, || async {
-            when(self.ask("silences").await, |all| all.to_string().contains(host))
+            when(self.head().await, |head| *head != before && head.first() == Some(&3))
         })
         .await;
+    }
+
+    async fn head(&self) -> Bytes {
+        self.store.get("state").await.unwrap().unwrap_or_default()
     }
 
     async fn unfreeze(&self) {
