@@ -14,11 +14,11 @@ const AGENT: &str = "detect-1";
 const SOON: Duration = Duration::from_secs(60);
 /// Short times to learn, so that a test need not wait for minutes; and a short calm, so that a trouble of other
 /// tests' making is soon over.
-const SETTINGS: &str = "[analysis]\nlearning_s = 40\nhost_learning_s = 60\nyoungest_s = 10\ncalm_s = 3\n\
-                        snapshot_interval_s = 1\n[analysis.series]\nlearning_points = 30\n";
+const SETTINGS: &str = "[analysis]\nlearning_s = 30\nhost_learning_s = 60\nyoungest_s = 5\ncalm_s = 3\n\
+                        snapshot_interval_s = 1\n[analysis.series]\nlearning_points = 20\n";
 /// Seconds after which the host is known: series say nothing in their first points, and the panel ranks nothing in
 /// its first minute after that.
-const LEARNED_S: u64 = 115;
+const LEARNED_S: u64 = 90;
 /// How long a burst is waited for before the next kind.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The newest second that is stored.
@@ -44,9 +44,8 @@ async fn ask(stack: &Stack, path: &str) -> (u16, Value) {
 }
 
 /// The row about something that this process did to the host: one kind of burst after the other, then all at once,
-/// until one is found. A host that is busy with other tests may be in a trouble of theirs when a burst begins, and
-/// within a reported trouble the panel reports nothing else; so each kind gets its turn, and what is asked for is a
-/// row about series that nobody else moves, from after its begin.
+/// until one is found. A host that is busy with other tests may be in a trouble of theirs that hides a burst; so each
+/// kind gets its turn, and what is asked for is a row about series that nobody else moves, from after its begin.
 async fn found_burst(stack: &Stack, lives: &Lives) -> Value {
     let kinds = lives.kinds();
     let sql = stack.sql();

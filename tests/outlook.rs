@@ -40,7 +40,7 @@ async fn fill(path: PathBuf, stop: Arc<AtomicBool>) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_is_foretold() {
-    let mut stack = Stack::new("[outlook]\nevery_s = 2\n");
+    let mut stack = Stack::new("[outlook]\nevery_s = 5\n");
     let place = stack.path("small");
     let Some(_disk) = SmallDisk::at(&place, SIZE) else { return };
     stack.start().await;

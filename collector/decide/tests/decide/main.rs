@@ -7,6 +7,7 @@
 mod audit;
 mod bench;
 mod fleet;
+mod golden;
 mod properties;
 mod rehearse;
 mod script;

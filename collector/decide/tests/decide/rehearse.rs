@@ -1,5 +1,4 @@
-//! Rehearsals over made-up pasts: each `tests/rehearsals/NAME.script` is gone through and what comes of it compared
-//! with `NAME.out` beside it. `FETTLE_BLESS=1 cargo test -p fettle-decide` writes the outputs anew.
+//! Rehearsals over made-up pasts, `tests/rehearsals/NAME.script` (see `golden.rs`).
 //!
 //! | line | what it says |
 //! |---|---|
@@ -13,7 +12,6 @@
 //! | `N silent H`, `N heard H`, `N freeze WHO`, `N thaw WHO` | the like |
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use fettle_alert::handoff::{Labels, Severity};
 use fettle_decide::policy::Policy;
@@ -22,6 +20,7 @@ use fettle_shared::command::Action;
 use fettle_shared::error_kind::ErrorKind;
 
 use crate::bench::{place, START_US};
+use crate::golden;
 
 struct Past {
     policy: Policy,
@@ -31,26 +30,7 @@ struct Past {
 
 #[test]
 fn pasts_give_their_golden_output() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rehearsals");
-    let mut scripts: Vec<PathBuf> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "script"))
-        .collect();
-    scripts.sort();
-    assert!(scripts.len() >= 5, "the scripts were not found");
-    let mut wrong = Vec::new();
-    for path in scripts {
-        let past = read(&std::fs::read_to_string(&path).unwrap());
-        let got = told(&past);
-        let golden = path.with_extension("out");
-        if std::env::var_os("FETTLE_BLESS").is_some() {
-            std::fs::write(&golden, &got).unwrap();
-        } else if std::fs::read_to_string(&golden).unwrap_or_default() != got {
-            wrong.push(format!("{}:\n{got}", path.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "not as in the golden output:\n{}", wrong.join("\n"));
+    golden::compare("rehearsals", 5, |text| told(&read(text)));
 }
 
 fn read(text: &str) -> Past {

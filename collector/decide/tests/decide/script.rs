@@ -1,6 +1,4 @@
-//! Scripts: each `tests/scripts/NAME.script` is run and what comes of it compared with `NAME.out` beside it.
-//! `FETTLE_BLESS=1 cargo test -p fettle-decide` writes the outputs anew; the diff is then for a person to
-//! read. Plans are called p1, p2, … in the order of their making.
+//! Scripts, `tests/scripts/NAME.script` (see `golden.rs`). Plans are called p1, p2, … in the order of their making.
 //!
 //! | line | what it does |
 //! |---|---|
@@ -18,7 +16,6 @@
 //! | `freeze`, `thaw`, `retry RULE H/C`, `explain`, `restart` | the like |
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use fettle_alert::handoff::{Severity, Standing};
 use fettle_decide::incident::Prediction;
@@ -27,6 +24,7 @@ use fettle_decide::policy::Policy;
 use fettle_shared::command::{Outcome, Refusal};
 
 use crate::bench::{place, Bench, START_US};
+use crate::golden;
 
 struct Script {
     bench: Bench,
@@ -38,25 +36,7 @@ struct Script {
 
 #[test]
 fn scripts_give_their_golden_output() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let mut scripts: Vec<PathBuf> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "script"))
-        .collect();
-    scripts.sort();
-    assert!(scripts.len() >= 10, "the scripts were not found");
-    let mut wrong = Vec::new();
-    for path in scripts {
-        let got = run(&std::fs::read_to_string(&path).unwrap());
-        let golden = path.with_extension("out");
-        if std::env::var_os("FETTLE_BLESS").is_some() {
-            std::fs::write(&golden, &got).unwrap();
-        } else if std::fs::read_to_string(&golden).unwrap_or_default() != got {
-            wrong.push(format!("{}:\n{got}", path.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "not as in the golden output:\n{}", wrong.join("\n"));
+    golden::compare("scripts", 10, run);
 }
 
 fn run(text: &str) -> String {
