@@ -39,6 +39,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Start NATS, ClickHouse, the collector and an agent, and keep them running.
     Up(UpArguments),
+    /// Let another agent log in to the NATS of `fettle up`.
+    Login(LoginArguments),
     /// The ClickHouse that comes along.
     Clickhouse(ClickhouseArguments),
     /// Ask in ClickHouse SQL: one question, a file, or a prompt.
@@ -114,6 +116,20 @@ pub(crate) struct UpArguments {
     /// Show the parts' logs here too.
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+/// Flags of `fettle login`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    fettle login web-1        then copy the file it names to web-1, for nats.nkey_file of its agent\n\n\
+    The agent may send what is its own and hear what is meant for it, and nothing else (docs/agent.md). Delete the\n\
+    file and start `fettle up` anew to shut it out.")]
+pub(crate) struct LoginArguments {
+    /// Name of the agent.
+    pub(crate) name: String,
+    /// State directory of `fettle up` [default: $XDG_STATE_HOME/fettle or ~/.local/state/fettle].
+    #[arg(long, value_name = "DIR", env = "FETTLE_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Flags of `fettle clickhouse`.

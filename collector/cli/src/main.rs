@@ -43,6 +43,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
         Command::Up(arguments) => up::run(&arguments)?,
+        Command::Login(arguments) => up::login::run(&arguments)?,
         Command::Clickhouse(arguments) => match arguments.command {
             ClickhouseCommand::Serve(arguments) => clickhouse::serve(arguments)?,
         },

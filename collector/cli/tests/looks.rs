@@ -12,6 +12,7 @@ fn every_subcommand_teaches_by_example() {
     for words in [
         &["--help"][..],
         &["up", "--help"],
+        &["login", "--help"],
         &["sql", "--help"],
         &["metrics", "list", "--help"],
         &["eval", "--help"],

@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -78,6 +81,62 @@ fn everything_starts_answers_restarts_and_stops_in_order() {
     }
     assert_eq!(stopped.len(), 4, "{:#?}", up.seen);
     assert!(!pids.into_iter().any(is_alive));
+}
+
+/// What NATS says to somebody who comes without a login and wants to hear everything.
+fn says_to_a_stranger(address: &str) -> String {
+    let mut stream = TcpStream::connect(address.trim_start_matches("nats://")).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB > 1\r\nPING\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn nobody_reaches_its_nats_without_a_login_and_an_agent_with_one_is_stored() {
+    assert!(support::siblings_are_built(), "build the workspace's binaries first (deploy/test does)");
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut up = start(&state);
+    up.line("ready in ");
+    up.line("  logs  ");
+    let nats = url(&up, "NATS");
+    let said = says_to_a_stranger(&nats);
+    assert!(said.contains("Authorization Violation") && !said.contains("PONG"), "{said}");
+
+    // No secret stands where other users may look.
+    for name in ["collector.nk", "agent.nk"] {
+        let path = state.join("logins").join(name);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let seed = std::fs::read_to_string(&path).unwrap();
+        for name in PARTS {
+            let pid = part(&state, name).unwrap().0;
+            for place in ["cmdline", "environ"] {
+                let words = std::fs::read(format!("/proc/{pid}/{place}")).unwrap();
+                assert!(!String::from_utf8_lossy(&words).contains(seed.trim()), "{name}: {place}");
+            }
+        }
+        assert!(!std::fs::read_to_string(state.join("run/users.conf")).unwrap().contains(seed.trim()));
+    }
+
+    // Another agent may log in once it was given a key, without a restart of anything.
+    let made = fettle(&["login", "web-1", "--state-dir", &state.display().to_string()]).output().unwrap();
+    assert!(made.status.success() && out(&made).contains("may log in now"), "{}{}", out(&made), err(&made));
+    let (key, spool) = (state.join("logins/agents/web-1.nk"), directory.path().join("spool"));
+    let agent = Path::new(env!("CARGO_BIN_EXE_fettle")).with_file_name("fettle-agent");
+    let mut command = std::process::Command::new(agent);
+    command.args(["run", "--agent", "web-1", "--nats", &nats, "--metrics", "off", "--nats-nkey-file"]);
+    command.arg(&key).arg("--spool").arg(&spool);
+    let _agent = Running::start(command);
+    let sql = url(&up, "SQL");
+    for host in ["web-1", &rustix::system::uname().nodename().to_string_lossy()] {
+        let question = format!("SELECT count() > 0 FROM load WHERE host = '{host}'");
+        until(|| {
+            let asked = fettle(&["sql", "--url", &sql, "--format", "CSV", &question]).output().unwrap();
+            (out(&asked).trim() == "1").then_some(())
+        });
+    }
 }
 
 #[test]

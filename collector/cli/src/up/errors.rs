@@ -63,6 +63,9 @@ pub(crate) enum UpError {
         /// The address.
         address: SocketAddr,
     },
+    /// A login for NATS cannot be made or used.
+    #[error(transparent)]
+    Login(#[from] super::logins::LoginError),
     /// A binary is missing.
     #[error(transparent)]
     Missing(#[from] LocateError),

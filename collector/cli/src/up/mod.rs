@@ -5,7 +5,8 @@
 //! the next goes: the agent flushes its last frame, the collector finishes its batch, the engine its
 //! statements, and nats-server keeps the rest.
 //!
-//! What can be known to be wrong is said before anything starts. The parts are started from one
+//! Its nats-server lets nobody in without a login (`logins.rs`). What can be known to be wrong is said before anything
+//! starts. The parts are started from one
 //! thread that lives to the end, because a part dies with the thread that started it.
 
 mod backoff;
@@ -14,6 +15,8 @@ mod errors;
 mod exec;
 mod files;
 mod log;
+pub(crate) mod login;
+mod logins;
 mod nats_config;
 mod part;
 mod probe;
@@ -52,7 +55,7 @@ pub(crate) fn run(arguments: &UpArguments) -> Result<(), UpError> {
     let state = StateDir::open(&root)?;
     settle_addresses(&mut arguments)?;
     let programs = Programs::find()?;
-    nats_config::write(&state, arguments.nats)?;
+    nats_config::write(state.root(), arguments.nats, &part::agent_name(&arguments))?;
     let parts = Parts::new(&state, &programs, &arguments);
     let supervised = files::check(&parts, &arguments)?;
     let runtime =
@@ -189,13 +192,13 @@ fn print_addresses(state: &StateDir, arguments: &UpArguments, begun: Instant) {
     output::line(&format!("ready in {:.1} s", begun.elapsed().as_secs_f64()));
     output::line(&format!("  SQL   http://{}    try: fettle sql --url http://{0}", arguments.sql));
     output::line(&format!("  HTTP  http://{}/api/v3/health", arguments.http));
-    output::line(&format!("  NATS  nats://{}", arguments.nats));
+    output::line(&format!("  NATS  nats://{}    further agents: fettle login NAME", arguments.nats));
     output::line(&format!("  logs  {}", state.join("logs").display()));
 }
 
-/// None of the interfaces asks who calls yet, so an address that others reach is worth a line.
+/// These do not ask who reads, so an address that others reach is worth a line.
 fn warn_about_open_addresses(arguments: &UpArguments) {
-    let open = [("--http", arguments.http), ("--sql", arguments.sql), ("--nats", arguments.nats)];
+    let open = [("--http", arguments.http), ("--sql", arguments.sql)];
     for (flag, address) in open.into_iter().filter(|(_, address)| !address.ip().is_loopback()) {
         output::complain(&format!(
             "warning: {flag} {address} is open to other machines and asks for no password; keep it behind a firewall"

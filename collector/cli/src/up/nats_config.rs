@@ -1,20 +1,30 @@
-//! The configuration file of the nats-server that `fettle up` runs.
+//! The configuration files of the nats-server that `fettle up` runs: the server's own, and beside it who may log
+//! in, which can change while it runs.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::errors::UpError;
-use super::state_dir::StateDir;
+use super::logins::{write_private, LoginError, Logins};
 
 /// The largest message. A frame is one second of one host; this leaves room for the greatest.
 const MESSAGE_BYTES_MAX: u64 = 8 << 20;
+/// The file of those who may log in, beside the server's own.
+const USERS: &str = "users.conf";
 
-/// Writes the file. It is made new on every start: what may be changed is a flag of `fettle up`.
-pub(crate) fn write(state: &StateDir, address: SocketAddr) -> Result<(), UpError> {
-    let path = state.join("run/nats.conf");
-    let text = text(address, &state.join("nats"));
-    fs::write(&path, text).map_err(|source| UpError::Unwritable { path, source })
+/// The server's file in a state directory.
+pub(crate) fn path(root: &Path) -> PathBuf {
+    root.join("run/nats.conf")
+}
+
+/// Writes both. They are made new on every start: what may be changed is a flag of `fettle up`.
+pub(crate) fn write(root: &Path, address: SocketAddr, agent: &str) -> Result<(), LoginError> {
+    write_users(root, agent)?;
+    write_private(&path(root), &text(address, &root.join("nats")))
+}
+
+/// Writes who may log in.
+pub(crate) fn write_users(root: &Path, agent: &str) -> Result<(), LoginError> {
+    write_private(&path(root).with_file_name(USERS), &Logins::below(root).users(agent)?)
 }
 
 fn text(address: SocketAddr, store: &Path) -> String {
@@ -27,7 +37,8 @@ fn text(address: SocketAddr, store: &Path) -> String {
          max_payload: {MESSAGE_BYTES_MAX}\n\
          max_pending: {pending}\n\
          logtime_utc: true\n\
-         jetstream {{\n    store_dir: {store}\n}}\n",
+         jetstream {{\n    store_dir: {store}\n}}\n\
+         include \"{USERS}\"\n",
         host = quoted(&address.ip().to_string()),
         port = address.port(),
         pending = MESSAGE_BYTES_MAX * 8,

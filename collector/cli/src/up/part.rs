@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::errors::UpError;
+use super::logins::Logins;
+use super::nats_config;
 use super::probe::Probe;
 use super::state_dir::StateDir;
 use crate::arguments::UpArguments;
@@ -83,7 +85,7 @@ fn nats(state: &StateDir, programs: &Programs, address: SocketAddr) -> Part {
     Part {
         name: "nats",
         program: programs.nats.clone(),
-        arguments: words([&"--config", &state.join("run/nats.conf")]),
+        arguments: words([&"--config", &nats_config::path(state.root())]),
         probe: Probe::Nats(address),
         found_at: format!("nats://{address}"),
         grace: Duration::from_secs(10),
@@ -122,10 +124,13 @@ fn collector(state: &StateDir, programs: &Programs, arguments: &UpArguments) -> 
     let http = arguments.http.to_string();
     let (password, own, board) =
         (state.join("engine/writer.password"), state.join("collector"), state.join("run/parts.json"));
+    let login = Logins::below(state.root()).collector();
     let mut command_line = words([
         &"run",
         &"--nats",
         &nats,
+        &"--nats-nkey-file",
+        &login,
         &"--clickhouse-url",
         &clickhouse,
         &"--clickhouse-user",
@@ -152,13 +157,29 @@ fn collector(state: &StateDir, programs: &Programs, arguments: &UpArguments) -> 
     }
 }
 
+/// What the agent of this host is called.
+pub(crate) fn agent_name(arguments: &UpArguments) -> String {
+    arguments.agent.clone().unwrap_or_else(host_name)
+}
+
 fn agent(state: &StateDir, programs: &Programs, arguments: &UpArguments) -> Part {
     let nats = nats_url(arguments.nats);
     let metrics = arguments.agent_metrics.to_string();
     let spool = state.join("agent/spool");
-    let name = arguments.agent.clone().unwrap_or_else(host_name);
-    let mut command_line =
-        words([&"run", &"--nats", &nats, &"--spool", &spool, &"--agent", &name, &"--metrics", &metrics]);
+    let (name, login) = (agent_name(arguments), Logins::below(state.root()).own_agent());
+    let mut command_line = words([
+        &"run",
+        &"--nats",
+        &nats,
+        &"--nats-nkey-file",
+        &login,
+        &"--spool",
+        &spool,
+        &"--agent",
+        &name,
+        &"--metrics",
+        &metrics,
+    ]);
     if let Some(file) = &arguments.agent_config {
         command_line.extend(words([&"--config", file]));
     }
@@ -178,10 +199,10 @@ fn nats_url(address: SocketAddr) -> String {
 
 /// This host's name in the letters that an agent's name may have.
 fn host_name() -> String {
-    agent_name(&rustix::system::uname().nodename().to_string_lossy())
+    name_from(&rustix::system::uname().nodename().to_string_lossy())
 }
 
-fn agent_name(host: &str) -> String {
+fn name_from(host: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' };
     let name: String = host.chars().map(allowed).take(64).collect();
     if name.is_empty() {
@@ -203,8 +224,8 @@ mod tests {
     fn a_hosts_name_becomes_an_agents_name() {
         for (host, name) in [("web-1.example.org", "web-1-example-org"), ("ünï", "-n-"), ("", "localhost")]
         {
-            assert_eq!(agent_name(host), name);
+            assert_eq!(name_from(host), name);
         }
-        assert_eq!(agent_name(&"x".repeat(300)).len(), 64);
+        assert_eq!(name_from(&"x".repeat(300)).len(), 64);
     }
 }
