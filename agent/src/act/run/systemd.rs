@@ -26,16 +26,19 @@ const ENDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 const US_OF_PERCENT: u64 = 10_000;
 
 fn failed(what: &str) -> impl FnOnce(zbus::Error) -> String + '_ {
-    move |error| match error {
-        zbus::Error::MethodError(name, text, _) if FORBIDDEN.contains(&name.as_str()) => {
-            let said = text.unwrap_or_default();
-            format!(
+    move |error| {
+        let said = error.to_string();
+        // Errors that the bus itself knows do not come as those of a method.
+        if FORBIDDEN.iter().any(|name| said.contains(name)) {
+            return format!(
                 "systemd would not {what}: {}; run the agent as root or give its user the right, see docs/agent.md",
                 said.trim_end_matches('.')
-            )
+            );
         }
-        zbus::Error::MethodError(_, Some(text), _) => format!("systemd would not {what}: {text}"),
-        error => format!("systemd cannot be asked to {what}: {error}; see that the system bus runs"),
+        match error {
+            zbus::Error::MethodError(_, Some(text), _) => format!("systemd would not {what}: {text}"),
+            _ => format!("systemd cannot be asked to {what}: {said}; see that the system bus runs"),
+        }
     }
 }
 
