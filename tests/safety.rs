@@ -13,8 +13,6 @@ mod half_done;
 mod links;
 #[path = "safety/refused.rs"]
 mod refused;
-#[path = "safety/stranger.rs"]
-mod stranger;
 #[path = "safety/tree.rs"]
 mod tree;
 
@@ -22,6 +20,7 @@ use std::time::Duration;
 
 use fettle_shared::signing::key_to_text;
 use fettle_tests::mended::{Given, Mended, Service};
+use fettle_tests::stranger;
 
 const VICTIM: &str = env!("CARGO_BIN_EXE_fettle-test-victim");
 /// Longest wait for anything, on a busy machine.

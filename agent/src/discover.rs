@@ -15,7 +15,8 @@ use procfs::process::{all_processes, FDTarget};
 struct Listening {
     executable: PathBuf,
     addresses: Vec<SocketAddr>,
-    group: String,
+    /// Its control group in each hierarchy.
+    groups: Vec<String>,
 }
 
 /// The proposal.
@@ -36,7 +37,12 @@ pub fn propose() -> String {
 
 fn entry(one: &Listening) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let runs = match (unit(&one.group), container(&one.group)) {
+    // Where version 1 and 2 stand side by side, not every hierarchy names it.
+    let (unit, container) = (
+        one.groups.iter().find_map(|group| unit(group)),
+        one.groups.iter().find_map(|group| container(group)),
+    );
+    let runs = match (unit, container) {
         (_, Some(container)) => format!("container = {}", quoted(&container)),
         (Some(unit), _) => format!("unit = {}", quoted(&unit)),
         _ => format!("executable = {}", quoted(&one.executable.to_string_lossy())),
@@ -95,8 +101,7 @@ fn listening() -> BTreeMap<String, Listening> {
             continue;
         }
         addresses.sort();
-        let group = process.cgroups().ok().and_then(|all| Some(all.into_iter().next_back()?.pathname));
-        let group = group.unwrap_or_default();
+        let groups = process.cgroups().into_iter().flatten().map(|group| group.pathname).collect();
         let called =
             executable.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let called: String = called
@@ -110,7 +115,7 @@ fn listening() -> BTreeMap<String, Listening> {
         }
         let name =
             if found.contains_key(&called) { format!("{called}-{}", addresses[0].port()) } else { called };
-        found.insert(name, Listening { executable, addresses, group });
+        found.insert(name, Listening { executable, addresses, groups });
     }
     found
 }

@@ -10,8 +10,8 @@ use fettle_tests::wait::{until, when};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::stranger::Stranger;
 use crate::{SOON, VICTIM};
+use fettle_tests::stranger::Stranger;
 
 /// Storms are another test's; a few changes are enough to be called flapping.
 pub const ALERTS: &str = "storm: {similar: 100, total: 1000}\nflapping: {changes: 4, window: 10m}\n";

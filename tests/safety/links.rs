@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use fettle_shared::command::{Action, Outcome};
 use fettle_tests::mended::Mended;
 
-use crate::stranger::Stranger;
 use crate::tree::tree;
+use fettle_tests::stranger::Stranger;
 
 const OLD: Duration = Duration::from_secs(3_600);
 

@@ -15,9 +15,9 @@ use fettle_tests::wait::{until, when};
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
-use crate::stranger::{now_us, order, run, sealed, signer, Stranger};
 use crate::tree::tree;
 use crate::SOON;
+use fettle_tests::stranger::{now_us, order, run, sealed, signer, Stranger};
 
 const NEIGHBOUR: &str = "neighbour";
 

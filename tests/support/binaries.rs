@@ -21,15 +21,20 @@ fn target_dir() -> PathBuf {
     }
 }
 
+/// Where the scripts in `deploy/` put what they fetch and make.
+pub fn cache() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    cache.map(|cache| cache.join("fettle"))
+}
+
 /// nats-server, where `deploy/setup` puts it or the system has it.
 pub fn nats_server() -> PathBuf {
     if let Some(path) = std::env::var_os("FETTLE_NATS_SERVER") {
         return PathBuf::from(path);
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    let installed = cache.map(|cache| cache.join("fettle/bin/nats-server"));
+    let installed = cache().map(|cache| cache.join("bin/nats-server"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     installed
         .into_iter()

@@ -4,9 +4,11 @@
 //! tests' own is the producer, an agent whose values prove where they come from (`proof`).
 
 pub mod binaries;
+pub mod dockerd;
 pub mod faults;
 pub mod life;
 pub mod load;
+pub mod machine;
 pub mod mended;
 pub mod plan;
 pub mod process;
@@ -16,4 +18,6 @@ pub mod rights;
 pub mod sink;
 pub mod sql;
 pub mod stack;
+pub mod stranger;
+pub mod systems;
 pub mod wait;

@@ -76,6 +76,13 @@ impl Mended {
 
     /// The same with everything that can be given.
     pub async fn start_given(given: Given<'_>, components: impl FnOnce(&Path) -> String) -> Self {
+        let mut mended = Self::prepare(given, components).await;
+        mended.agent.start();
+        mended
+    }
+
+    /// The same with an agent that is not started.
+    pub async fn prepare(given: Given<'_>, components: impl FnOnce(&Path) -> String) -> Self {
         let sink = Sink::start().await;
         let mut stack = Stack::new("");
         let files = stack.path("files");
@@ -117,8 +124,12 @@ impl Mended {
         std::fs::write(&config, text).expect("the directory is writable");
         let mut agent = stack.agent(HOST);
         agent.argue(&["--config", &config.display().to_string()]);
-        agent.start();
         Self { stack, agent, sink, components: own, config, head, http }
+    }
+
+    /// The host's file.
+    pub fn hosts_file(&self) -> &Path {
+        &self.components
     }
 
     /// Writes the host's file anew.

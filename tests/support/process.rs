@@ -63,6 +63,13 @@ impl Process {
         self.arguments.extend(arguments.iter().map(|a| (*a).to_owned()));
     }
 
+    /// Has another program start it, such as one that leads into name spaces.
+    pub fn through(&mut self, program: PathBuf, arguments: &[String]) {
+        let own = std::mem::replace(&mut self.program, program);
+        let own = own.display().to_string();
+        self.arguments.splice(..0, arguments.iter().cloned().chain([own]));
+    }
+
     /// How it is called.
     pub fn name(&self) -> &'static str {
         self.name

@@ -11,6 +11,11 @@ use tokio::net::UnixStream;
 use super::network::{get, piece, Wanted};
 use super::verdict::Failure;
 
+/// Most of Docker's answer that is read: what a container was made with stands in it, each variable and label.
+const MOST_ANSWER: usize = 1 << 20;
+/// Longest part of an error that is repeated, in bytes.
+const MOST_WHY: usize = 120;
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
@@ -29,7 +34,14 @@ struct State {
     #[serde(default)]
     paused: bool,
     #[serde(default)]
+    restarting: bool,
+    #[serde(default)]
     pid: i32,
+    #[serde(default)]
+    exit_code: i64,
+    /// Why it could not be started.
+    #[serde(default)]
+    error: String,
     #[serde(default, rename = "OOMKilled")]
     oom_killed: bool,
     #[serde(default)]
@@ -41,6 +53,16 @@ struct State {
 struct Health {
     #[serde(default)]
     status: String,
+    /// Its last checks, the newest at the end.
+    #[serde(default)]
+    log: Option<Vec<HealthCheck>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthCheck {
+    #[serde(default)]
+    output: String,
 }
 
 /// A container as Docker sees it.
@@ -61,7 +83,7 @@ pub(super) async fn container(name: &str, socket: &Path) -> Result<Container, Fa
     let uri: Uri = format!("/containers/{name}/json")
         .parse()
         .map_err(|error| Failure::new(format!("{name}: {error}")))?;
-    let (status, body) = get(stream, &uri, |_| Wanted::Beginning).await?;
+    let (status, body) = get(stream, &uri, |_| Wanted::Beginning(MOST_ANSWER)).await?;
     if status != 200 {
         return Err(Failure::new(format!("Docker answered {status} about {name}: {}", piece(&body))));
     }
@@ -72,15 +94,32 @@ pub(super) async fn container(name: &str, socket: &Path) -> Result<Container, Fa
 
 fn judge(name: &str, inspected: &Inspected) -> Container {
     let state = &inspected.state;
-    let health = state.health.as_ref().map_or("", |health| health.status.as_str());
-    let well = if state.oom_killed && !state.running {
+    let health = state.health.as_ref().filter(|health| health.status == "unhealthy");
+    // Docker says of a container that waits to be started again that it runs.
+    let runs = state.running && !state.restarting;
+    let well = if state.oom_killed && !runs {
         Err(Failure::of(ErrorKind::Memory, format!("{name} was killed for want of memory")))
-    } else if !state.running || state.paused {
-        Err(Failure::of(ErrorKind::Other, format!("{name} is {}", state.status)))
-    } else if health == "unhealthy" {
-        Err(Failure::of(ErrorKind::Other, format!("{name} runs and calls itself unhealthy")))
+    } else if !runs && !state.error.is_empty() {
+        Err(Failure::new(format!("{name} is {}: {}", state.status, end(&state.error))))
+    } else if !runs {
+        let (status, code) = (&state.status, state.exit_code);
+        Err(Failure::of(ErrorKind::Other, format!("{name} is {status}, it ended with {code}")))
+    } else if state.paused {
+        Err(Failure::of(ErrorKind::Other, format!("{name} is paused")))
+    } else if let Some(health) = health {
+        let last = health.log.as_ref().and_then(|log| log.last());
+        let said = last.map(|check| piece(check.output.as_bytes())).unwrap_or_default();
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        Err(Failure::new(format!("{name} runs and calls itself unhealthy{said}")))
     } else {
         Ok(())
     };
     Container { pid: state.pid, well, restarts: inspected.restart_count }
+}
+
+/// The end of an error: Docker writes who has failed first, and why last.
+fn end(error: &str) -> &str {
+    let from = error.len().saturating_sub(MOST_WHY);
+    let from = (from..error.len()).find(|at| error.is_char_boundary(*at)).unwrap_or(error.len());
+    error[from..].trim()
 }

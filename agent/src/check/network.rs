@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::outstanding::Outstanding;
 use super::verdict::Failure;
 
-/// Most of a body that is looked at.
+/// Most of a service's answer that is looked at.
 const MOST_BODY: usize = 64 << 10;
 /// Longest part of a server's answer that is repeated in an error.
 const MOST_SAID: usize = 120;
@@ -27,8 +27,8 @@ const REASON_PATIENCE: Duration = Duration::from_millis(100);
 pub(super) enum Wanted {
     /// Nothing.
     Nothing,
-    /// Its beginning.
-    Beginning,
+    /// Its beginning, this many bytes of it at most.
+    Beginning(usize),
     /// What it says of the status, if it says it at once.
     Reason,
 }
@@ -57,7 +57,7 @@ pub(super) async fn http(
     let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause| Failure::of_io(url, &cause))?;
     let wanted = |got| match contains {
         _ if got != status => Wanted::Reason,
-        Some(_) => Wanted::Beginning,
+        Some(_) => Wanted::Beginning(MOST_BODY),
         None => Wanted::Nothing,
     };
     let (got, body) = get(stream, &uri, wanted).await.map_err(|error| error.with(url))?;
@@ -112,10 +112,10 @@ pub(super) async fn get(
         let mut body = Vec::new();
         match wanted(status) {
             Wanted::Nothing => {}
-            Wanted::Beginning => read(&mut response, &mut body).await.map_err(broken)?,
+            Wanted::Beginning(most) => read(&mut response, &mut body, most).await.map_err(broken)?,
             // It has answered badly already: a reason that breaks off or does not come changes nothing.
             Wanted::Reason => {
-                drop(tokio::time::timeout(REASON_PATIENCE, read(&mut response, &mut body)).await);
+                drop(tokio::time::timeout(REASON_PATIENCE, read(&mut response, &mut body, MOST_BODY)).await);
             }
         }
         Ok((status, body))
@@ -133,11 +133,15 @@ pub(super) async fn get(
 }
 
 /// Reads the beginning of a body.
-async fn read(response: &mut Response<Incoming>, body: &mut Vec<u8>) -> Result<(), hyper::Error> {
-    while body.len() < MOST_BODY {
+async fn read(
+    response: &mut Response<Incoming>,
+    body: &mut Vec<u8>,
+    most: usize,
+) -> Result<(), hyper::Error> {
+    while body.len() < most {
         let Some(frame) = response.frame().await else { break };
         if let Ok(data) = frame?.into_data() {
-            body.extend_from_slice(&data[..data.len().min(MOST_BODY - body.len())]);
+            body.extend_from_slice(&data[..data.len().min(most - body.len())]);
         }
     }
     Ok(())

@@ -106,14 +106,13 @@ impl Probe {
             Runs::Systemd { unit } => {
                 let found = self.systemd.unit(unit).await?;
                 self.seen = processes::one(found.main_pid as i32);
-                let active = found.state == "active" || found.state == "reloading";
                 // A unit without a main process, such as a one-shot, is judged by its state alone.
-                self.seen.running = self.seen.running.max(u32::from(active && found.main_pid == 0));
-                if !active {
-                    well = Err(Failure::of(ErrorKind::Other, format!("{unit} is {}", found.state)));
-                } else if self.seen.running == 0 {
-                    well = processes::judge(&self.seen, &self.seen.ids);
-                }
+                let by_state = found.well.is_ok() && found.main_pid == 0;
+                self.seen.running = self.seen.running.max(u32::from(by_state));
+                well = match found.well {
+                    Ok(()) if self.seen.running == 0 => processes::judge(&self.seen, &self.seen.ids),
+                    said => said,
+                };
             }
             Runs::Docker { container, socket } => {
                 let found = docker::container(container, socket).await?;

@@ -29,7 +29,7 @@ pub(super) fn settle(source: &Source<'_>, raw: Raw) -> Checked<HostFile> {
     for key in &raw.trusted_keys {
         trusted_keys.push(public_key(source, key)?);
     }
-    let host_actions = allowed(source, raw.host)?;
+    let host_actions = allowed(source, raw.host, &Runs::Nothing)?;
     if let Some((name, _)) = raw.components.iter().nth(MOST_COMPONENTS) {
         return source.wrong(name, format!("there are more than {MOST_COMPONENTS} components; remove some"));
     }
@@ -160,7 +160,7 @@ fn limits(source: &Source<'_>, raw: &RawLimits) -> Checked<Limits> {
 fn settle_component(source: &Source<'_>, name: &Spanned<String>, raw: RawComponent) -> Checked<Component> {
     let runs = runs(source, raw.runs.as_ref())?;
     let check = check(source, name, raw.check.as_ref(), &runs)?;
-    let allowed = allowed(source, raw.allow)?;
+    let allowed = allowed(source, raw.allow, &runs)?;
     let local = local_rules(source, &raw.local, &allowed, &runs)?;
     Ok(Component {
         interval: source.span("interval", raw.interval.as_ref(), SECOND, (250 * MS, HOUR))?,

@@ -20,7 +20,7 @@ use crate::signal_name::{signal_names, signal_number};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const RESOURCES: [&str; 3] = ["cpu_percent", "memory_bytes", "pids"];
 
-pub(super) fn allowed(source: &Source<'_>, raw: RawAllowed) -> Checked<Allowed> {
+pub(super) fn allowed(source: &Source<'_>, raw: RawAllowed, runs: &Runs) -> Checked<Allowed> {
     for signal in &raw.signals {
         if signal_number(signal.get_ref()).is_none() {
             let problem = format!("there is no signal {:?}; there are {}", signal.get_ref(), signal_names());
@@ -40,7 +40,7 @@ pub(super) fn allowed(source: &Source<'_>, raw: RawAllowed) -> Checked<Allowed> 
         }
         None => None,
     };
-    let limits = limits(source, &raw)?;
+    let limits = limits(source, &raw, runs)?;
     Ok(Allowed {
         restart: raw.restart,
         start: raw.start,
@@ -61,7 +61,9 @@ pub(super) fn allowed(source: &Source<'_>, raw: RawAllowed) -> Checked<Allowed> 
     })
 }
 
-fn limits(source: &Source<'_>, raw: &RawAllowed) -> Checked<BTreeMap<String, (u64, u64)>> {
+fn limits(source: &Source<'_>, raw: &RawAllowed, runs: &Runs) -> Checked<BTreeMap<String, (u64, u64)>> {
+    // systemd and Docker know the group of what they run, and set its limits themselves.
+    let has_group = matches!(runs, Runs::Systemd { .. } | Runs::Docker { .. });
     let mut limits = BTreeMap::new();
     for (name, pair) in &raw.limits {
         let (low, high) = *pair.get_ref();
@@ -77,7 +79,7 @@ fn limits(source: &Source<'_>, raw: &RawAllowed) -> Checked<BTreeMap<String, (u6
         limits.insert(name.get_ref().clone(), (low as u64, high as u64));
     }
     match (&raw.cgroup, raw.limits.keys().next()) {
-        (None, Some(name)) => {
+        (None, Some(name)) if !has_group => {
             source.wrong(name, "limits need cgroup beside them: the control group's directory; add it")
         }
         (Some(cgroup), _) if !cgroup.get_ref().starts_with("/sys/fs/cgroup/") => {

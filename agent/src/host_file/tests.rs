@@ -118,3 +118,15 @@ fn a_file_that_others_may_write_is_not_taken() {
     mode(0o600);
     assert!(HostFile::load(&path).unwrap_err().to_string().contains("leads to /etc"));
 }
+
+#[test]
+fn limits_need_a_group_where_nobody_knows_it() {
+    let text =
+        |runs: &str| format!("[components.a]\nruns = {runs}\n[components.a.allow]\nlimits.pids = [1, 9]\n");
+    for runs in ["{ unit = \"a.service\" }", "{ container = \"a\" }"] {
+        let file = HostFile::parse("components.toml".as_ref(), &text(runs)).unwrap();
+        assert_eq!(file.components["a"].allowed.limits["pids"], (1, 9));
+    }
+    let refused = HostFile::parse("components.toml".as_ref(), &text("{ command = [\"/bin/true\"] }"));
+    assert!(refused.unwrap_err().to_string().contains("limits need cgroup"));
+}

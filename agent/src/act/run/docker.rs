@@ -10,18 +10,22 @@ use hyper_util::rt::TokioIo;
 use serde_json::{json, Value};
 use tokio::net::UnixStream;
 
-use super::Report;
+use super::{Report, LIMIT_BEFORE};
 use crate::act::admission::Verb;
 
 /// Longest answer that is read.
 const ANSWER_MAX: usize = 1 << 20;
 /// Seconds that Docker gives a container to stop before it kills it.
 const STOP_SECONDS: u32 = 10;
+/// Billionths of a core that are a percent.
+const NANOS_OF_PERCENT: u64 = 10_000_000;
 
 /// Restart, start, stop, or signal a container.
 pub(super) async fn run(socket: &Path, container: &str, verb: &Verb) -> Result<String, String> {
     let (query, done) = match verb {
         Verb::Restart => (format!("restart?t={STOP_SECONDS}"), "restarted".to_owned()),
+        // Docker starts no container that is frozen: it is running.
+        Verb::Start if is_paused(socket, container).await? => ("unpause".to_owned(), "unpaused".to_owned()),
         Verb::Start => ("start".to_owned(), "started".to_owned()),
         Verb::Stop => (format!("stop?t={STOP_SECONDS}"), "stopped".to_owned()),
         Verb::Signal { name, .. } => (format!("kill?signal=SIG{name}"), format!("sent {name} to")),
@@ -31,6 +35,11 @@ pub(super) async fn run(socket: &Path, container: &str, verb: &Verb) -> Result<S
         return Ok(format!("{container} was as it should be already"));
     }
     Ok(format!("{done} {container}"))
+}
+
+async fn is_paused(socket: &Path, container: &str) -> Result<bool, String> {
+    let (_, answer) = ask(socket, Method::GET, container, "json", None).await?;
+    Ok(answer.pointer("/State/Paused").and_then(Value::as_bool).unwrap_or(false))
 }
 
 /// The process of a container as this host numbers it.
@@ -49,18 +58,24 @@ pub(super) async fn limit(
     value: u64,
 ) -> Result<Report, String> {
     let (_, now) = ask(socket, Method::GET, container, "json", None).await?;
-    let (key, body) = match resource {
+    let (key, scale, body) = match resource {
         "cpu_percent" => {
-            let nanos = value.saturating_mul(10_000_000);
-            ("NanoCpus", json!({ "NanoCpus": nanos }))
+            let nanos = value.saturating_mul(NANOS_OF_PERCENT);
+            ("NanoCpus", NANOS_OF_PERCENT, json!({ "NanoCpus": nanos }))
         }
         // Without more swap than memory: a limit of memory alone would be refused where swap is limited lower.
-        "memory_bytes" => ("Memory", json!({ "Memory": value, "MemorySwap": value })),
-        _ => ("PidsLimit", json!({ "PidsLimit": value })),
+        "memory_bytes" => ("Memory", 1, json!({ "Memory": value, "MemorySwap": value })),
+        _ => ("PidsLimit", 1, json!({ "PidsLimit": value })),
     };
-    let before = now.pointer(&format!("/HostConfig/{key}")).map(Value::to_string).unwrap_or_default();
     ask(socket, Method::POST, container, "update", Some(body)).await?;
-    Ok(Report::says(format!("set {key} of {container} for {resource} {value}")).with(key, before))
+    let report = Report::says(format!("set {key} of {container} for {resource} {value}"));
+    // 0, less, or nothing at all stand for no limit.
+    let before =
+        now.pointer(&format!("/HostConfig/{key}")).and_then(Value::as_u64).filter(|limit| *limit > 0);
+    Ok(match before {
+        Some(before) => report.with(LIMIT_BEFORE, (before / scale).to_string()),
+        None => report,
+    })
 }
 
 async fn ask(

@@ -54,7 +54,12 @@ async fn switch(
             return Ok(Report::says(format!("would switch {} from {was} to {name}", path.display())));
         }
         link.point_to(&target)?;
-        let report = Report::says(format!("switched {} from {was} to {name}", path.display()));
+        let mut report = Report::says(format!("switched {} from {was} to {name}", path.display()));
+        if let Some((candidate, _)) =
+            what.candidates.iter().find(|(_, target)| Some(target.as_path()) == active.as_deref())
+        {
+            report = report.with("candidate", candidate.as_str());
+        }
         Ok(if active.is_some() { report.with("target", was) } else { report })
     })
     .await?;

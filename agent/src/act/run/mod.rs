@@ -39,6 +39,8 @@ pub(super) use versions::{keep, Kept};
 
 /// Most bytes of output in a receipt.
 pub(super) const OUTPUT_MAX: usize = 8 << 10;
+/// Key of what was limited to before, in the order's own unit: what a limit is put back by.
+const LIMIT_BEFORE: &str = "value";
 /// What a command gets beyond its time to be stopped in.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -119,7 +121,21 @@ pub(super) async fn run(task: &Task, means: &Means) -> (Outcome, Report) {
         Ok(Ok(report)) => (Outcome::Succeeded, bounded(report)),
         Ok(Err(failure)) if failure.timed_out => (Outcome::TimedOut, bounded(failure.report)),
         Ok(Err(failure)) => (Outcome::Failed { error: failure.error }, bounded(failure.report)),
-        Err(_) => (Outcome::TimedOut, Report::default()),
+        Err(_) => (Outcome::TimedOut, Report::says(left_behind(task))),
+    }
+}
+
+/// What goes on without the agent when an action's time is over.
+fn left_behind(task: &Task) -> String {
+    let limit = crate::config::show_duration(task.timeout);
+    match &task.step {
+        Step::Service { runs: Runs::Systemd { unit }, .. } => {
+            format!("not done within {limit}; systemd goes on with its job for {unit}")
+        }
+        Step::Service { runs: Runs::Docker { container, .. }, .. } => {
+            format!("not done within {limit}; Docker may go on with {container}")
+        }
+        _ => String::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use futures_util::StreamExt;
 use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
-use super::Report;
+use super::{Report, LIMIT_BEFORE};
 use crate::act::admission::Verb;
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -15,13 +15,30 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// What the bus and polkit call a caller without the right.
+const FORBIDDEN: [&str; 2] = [
+    "org.freedesktop.DBus.Error.AccessDenied",
+    "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+];
 /// Ends of jobs that may wait to be looked at.
 const ENDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// Microseconds of CPU in each second that are a percent.
+const US_OF_PERCENT: u64 = 10_000;
 
 fn failed(what: &str) -> impl FnOnce(zbus::Error) -> String + '_ {
-    move |error| match error {
-        zbus::Error::MethodError(_, Some(text), _) => format!("systemd would not {what}: {text}"),
-        error => format!("systemd cannot be asked to {what}: {error}; see that the system bus runs"),
+    move |error| {
+        let said = error.to_string();
+        // Errors that the bus itself knows do not come as those of a method.
+        if FORBIDDEN.iter().any(|name| said.contains(name)) {
+            return format!(
+                "systemd would not {what}: {}; run the agent as root or give its user the right, see docs/agent.md",
+                said.trim_end_matches('.')
+            );
+        }
+        match error {
+            zbus::Error::MethodError(_, Some(text), _) => format!("systemd would not {what}: {text}"),
+            _ => format!("systemd cannot be asked to {what}: {said}; see that the system bus runs"),
+        }
     }
 }
 
@@ -46,12 +63,17 @@ pub(super) async fn run(unit: &str, verb: &Verb) -> Result<String, String> {
         }
     };
     let bus = Connection::system().await.map_err(failed(what))?;
+    if !matches!(verb, Verb::Stop) {
+        // A unit that crashed too often, or is about to, is refused a start until its count is set back. Where
+        // even that is refused, the job's own answer says why.
+        let _ = manager(&bus, "ResetFailedUnit", &(unit,)).await;
+    }
     let result = job(&bus, unit, method).await.map_err(failed(what))?;
     if result == "done" {
-        let state = property(&bus, unit, "ActiveState").await.unwrap_or_default();
+        let state = state(&bus, unit, "ActiveState").await;
         return Ok(format!("{what} of {unit} is done; it is {state}"));
     }
-    let state = property(&bus, unit, "SubState").await.unwrap_or_default();
+    let state = state(&bus, unit, "SubState").await;
     Err(format!("the job to {what} {unit} ended as {result}, and the unit is {state}; see its journal"))
 }
 
@@ -78,11 +100,16 @@ async fn job(bus: &Connection, unit: &str, method: &str) -> zbus::Result<String>
     Ok("unknown: the bus has closed".to_owned())
 }
 
-async fn property(bus: &Connection, unit: &str, name: &str) -> Option<String> {
+/// A word of a unit's; empty when systemd does not say it.
+async fn state(bus: &Connection, unit: &str, name: &str) -> String {
+    let value = property(bus, unit, UNIT, name).await;
+    value.and_then(|value| String::try_from(value).ok()).unwrap_or_default()
+}
+
+async fn property(bus: &Connection, unit: &str, interface: &str, name: &str) -> Option<OwnedVariant> {
     let path: OwnedObjectPath = manager(bus, "LoadUnit", &(unit,)).await.ok()?.body().deserialize().ok()?;
-    let reply = bus.call_method(Some(NAME), path, Some(PROPERTIES), "Get", &(UNIT, name)).await.ok()?;
-    let value: OwnedVariant = reply.body().deserialize().ok()?;
-    String::try_from(value).ok()
+    let reply = bus.call_method(Some(NAME), path, Some(PROPERTIES), "Get", &(interface, name)).await.ok()?;
+    reply.body().deserialize().ok()
 }
 
 /// The processes of a unit.
@@ -96,15 +123,40 @@ pub(super) async fn processes(unit: &str) -> Result<Vec<i32>, String> {
 
 /// Sets a limit until the next boot (systemd.resource-control(5)).
 pub(super) async fn limit(unit: &str, resource: &str, value: u64) -> Result<Report, String> {
-    let (name, value) = match resource {
-        // Microseconds of CPU in each second: a percent is 10,000 of them.
-        "cpu_percent" => ("CPUQuotaPerSecUSec", value.saturating_mul(10_000)),
-        "memory_bytes" => ("MemoryMax", value),
-        _ => ("TasksMax", value),
+    let (name, scale) = match resource {
+        "cpu_percent" => ("CPUQuotaPerSecUSec", US_OF_PERCENT),
+        "memory_bytes" => ("MemoryMax", 1),
+        _ => ("TasksMax", 1),
     };
     let what = "set a limit";
     let bus = Connection::system().await.map_err(failed(what))?;
-    let properties = vec![(name, Variant::from(value))];
+    let before = property(&bus, unit, &interface(unit), name).await;
+    let before = before.and_then(|before| u64::try_from(before).ok());
+    let properties = vec![(name, Variant::from(value.saturating_mul(scale)))];
     manager(&bus, "SetUnitProperties", &(unit, true, properties)).await.map_err(failed(what))?;
-    Ok(Report::says(format!("set {name} of {unit} to {value} until the next boot")))
+    let report = Report::says(format!("set {name} of {unit} for {resource} {value} until the next boot"));
+    Ok(match before {
+        // The highest number stands for no limit.
+        Some(before) if before != u64::MAX => report.with(LIMIT_BEFORE, (before / scale).to_string()),
+        _ => report,
+    })
+}
+
+/// The interface that tells about units of this kind: a service's, a scope's, a slice's.
+fn interface(unit: &str) -> String {
+    let kind = unit.rsplit('.').next().unwrap_or_default();
+    let mut letters = kind.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    format!("{NAME}.{}", first.into_iter().chain(letters).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_unit_has_its_interface() {
+        assert_eq!(interface("web.service"), "org.freedesktop.systemd1.Service");
+        assert_eq!(interface("user-1000.slice"), "org.freedesktop.systemd1.Slice");
+    }
 }

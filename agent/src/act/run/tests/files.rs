@@ -260,7 +260,7 @@ fn a_fail_over_switches_tells_the_hook_and_puts_back_when_that_fails() {
     let limit = Duration::from_secs(10);
     let (outcome, report) = done(Step::FailOver { what: what.clone(), to: None }, limit);
     assert_eq!((outcome, target(&link)), (Outcome::Succeeded, "/b".into()));
-    assert_eq!(report.before, names(&[("target", "/a")]));
+    assert_eq!(report.before, names(&[("candidate", "one"), ("target", "/a")]));
     assert_eq!(std::fs::read_to_string(&told).unwrap(), "two\n");
     let failing = FailOver { hook: hook("echo broken; exit 3".into()), ..what.clone() };
     let (outcome, report) = done(Step::FailOver { what: failing, to: None }, limit);
@@ -289,9 +289,12 @@ fn limits_are_set_in_control_groups_and_nowhere_else() {
         let has = group.join("pids.max").exists();
         let said = has.then(|| cgroup::set(&group, "pids", 77, false));
         let now = std::fs::read_to_string(group.join("pids.max")).unwrap_or_default();
+        let again = has.then(|| cgroup::set(&group, "pids", 78, false));
         std::fs::remove_dir(&group).unwrap();
         if let Some(said) = said {
+            let again = again.unwrap().unwrap();
             assert_eq!((said.unwrap().before, now.trim()), (names(&[("pids.max", "max")]), "77"));
+            assert_eq!(again.before, names(&[("pids.max", "77"), ("value", "77")]), "what it is put back by");
             return;
         }
     }
