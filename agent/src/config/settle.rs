@@ -30,7 +30,7 @@ pub(super) fn settle(source: &Source<'_>, raw: Raw, overrides: &Overrides, host:
     let state_dir = spool.dir.parent().map_or_else(|| host.state_dir.join("fettle-agent"), PathBuf::from);
     Ok(Settings {
         agent: agent(source, raw.agent.as_ref(), overrides, host)?,
-        nats: nats(source, raw.nats, overrides)?,
+        nats: nats(source, &raw.nats, overrides)?,
         spool,
         sample: sample(source, raw.sample, host)?,
         log: log(source, &raw.log)?,
@@ -70,7 +70,7 @@ fn agent(
     }
 }
 
-fn nats(source: &Source<'_>, raw: RawNats, overrides: &Overrides) -> Checked<NatsSettings> {
+fn nats(source: &Source<'_>, raw: &RawNats, overrides: &Overrides) -> Checked<NatsSettings> {
     let second = Duration::from_secs(1);
     Ok(NatsSettings {
         partitions: source.integer("partitions", raw.partitions.as_ref(), 1, 1, 1024)? as u16,
@@ -87,7 +87,7 @@ fn nats(source: &Source<'_>, raw: RawNats, overrides: &Overrides) -> Checked<Nat
             10 * second,
             (second, 3600 * second),
         )?,
-        access: access(source, &raw, overrides)?,
+        access: access(source, raw, overrides)?,
     })
 }
 
