@@ -98,7 +98,7 @@ async fn why(connection: &Connection, path: &str, name: &str, state: &str) -> zb
 }
 
 async fn word(connection: &Connection, path: &str, interface: &str, name: &str) -> zbus::Result<String> {
-    Ok(String::try_from(property(connection, path, interface, name).await?)?)
+    String::try_from(property(connection, path, interface, name).await?)
 }
 
 async fn property(
