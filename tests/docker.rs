@@ -196,6 +196,13 @@ async fn orders(dockerd: &Dockerd, stranger: &Stranger) {
         receipt
     };
     let pid = || dockerd.say(&["inspect", "--format", "{{.State.Pid}}", "box"]);
+    // First of all: one that has just been started may not listen yet.
+    done(Action::Signal { signal: "USR1".into() }).await;
+    until("the main process has heard", SOON, || async {
+        when(dockerd.run(&["exec", "box", "test", "-e", "/heard"]), Result::is_ok)
+    })
+    .await
+    .unwrap();
     assert_eq!(done(Action::Stop).await.output, "stopped box");
     assert_eq!(state(dockerd, "box"), "exited");
     assert_eq!(done(Action::Start).await.output, "started box");
@@ -209,12 +216,6 @@ async fn orders(dockerd: &Dockerd, stranger: &Stranger) {
     let first = pid();
     assert_eq!(done(Action::Restart).await.output, "restarted box");
     assert!(state(dockerd, "box") == "running" && pid() != first);
-    done(Action::Signal { signal: "USR1".into() }).await;
-    until("the main process has heard", SOON, || async {
-        when(dockerd.run(&["exec", "box", "test", "-e", "/heard"]), Result::is_ok)
-    })
-    .await
-    .unwrap();
     assert!(done(Action::Renice { nice: 7 }).await.before.contains_key("nice"));
     let limit = |resource: &str, value| Action::Limit { resource: resource.into(), value };
     assert_eq!(done(limit("memory_bytes", 64 << 20)).await.before.get("value"), None);
