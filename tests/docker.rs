@@ -54,23 +54,28 @@ fn declared(dockerd: &Dockerd, names: &[&str], more: &str) -> String {
     names.iter().map(one).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn containers_are_seen_as_they_are() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mut dockerd) = Dockerd::start(dir.path(), dir.path()).await else { return };
+/// One container of each kind of state.
+fn make_containers(dockerd: &Dockerd) {
     let health = |script| ["--health-cmd", script, "--health-interval", "200ms", "--health-retries", "1"];
     // What a container was made with can be long.
     let long = format!("long={}", "x".repeat(100_000));
-    run(&dockerd, "good", &["--label", &long], &WAITS);
-    run(&dockerd, "ended", &[], &["busybox", "sh", "-c", "exit 3"]);
-    run(&dockerd, "looping", &["--restart", "always"], &["busybox", "sh", "-c", "exit 5"]);
-    run(&dockerd, "paused", &[], &WAITS);
-    run(&dockerd, "ill", &health("echo '/data: Permission denied'; exit 1"), &WAITS);
-    run(&dockerd, "healthy", &health("exit 0"), &WAITS);
+    run(dockerd, "good", &["--label", &long], &WAITS);
+    run(dockerd, "ended", &[], &["busybox", "sh", "-c", "exit 3"]);
+    run(dockerd, "looping", &["--restart", "always"], &["busybox", "sh", "-c", "exit 5"]);
+    run(dockerd, "paused", &[], &WAITS);
+    run(dockerd, "ill", &health("echo '/data: Permission denied'; exit 1"), &WAITS);
+    run(dockerd, "healthy", &health("exit 0"), &WAITS);
     dockerd.say(&["create", "--name", "made", "--network", "none", "busybox", "sh"]);
     let wrong = dockerd.run(&["run", "--name", "wrong", "--network", "none", "busybox", "/no/such/program"]);
     assert!(wrong.is_err());
     dockerd.say(&["pause", "paused"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_are_seen_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut dockerd) = Dockerd::start(dir.path(), dir.path()).await else { return };
+    make_containers(&dockerd);
     until("all containers are as they are to be", SOON, || async {
         let wanted = [("ended", "exited"), ("looping", "restarting"), ("paused", "paused")];
         let healths = [("ill", "unhealthy"), ("healthy", "healthy")];
