@@ -118,17 +118,23 @@ async fn containers_are_seen_as_they_are() {
     assert!(error(&nobody, "good").contains("Permission denied"), "{nobody:#}");
     assert_eq!(nobody["good"]["now"]["error_kind"], "permission");
 
-    // A dockerd that hangs costs a check its time and no more; one that is gone is said to be.
-    std::fs::write(&file, declared(&dockerd, &["good"], "")).unwrap();
+    hangs_and_is_gone(&mut dockerd, &file, &agent).await;
+}
+
+/// A dockerd that hangs costs a check its time and no more; one that is gone is said to be.
+async fn hangs_and_is_gone(dockerd: &mut Dockerd, file: &Path, agent: &str) {
+    let space = dockerd.space();
+    let look = || look(&space, file, &[agent]);
+    std::fs::write(file, declared(dockerd, &["good"], "")).unwrap();
     dockerd.signal(Signal::STOP);
     let begun = Instant::now();
-    let hanging = look(&[]);
+    let hanging = look();
     dockerd.signal(Signal::CONT);
     assert_eq!(error(&hanging, "good"), "no answer within 1s");
     assert_eq!(hanging["good"]["now"]["error_kind"], "timeout");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     dockerd.kill().await;
-    assert!(error(&look(&[]), "good").contains("Connection refused"));
+    assert!(error(&look(), "good").contains("Connection refused"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use fettle_shared::command::{Action, Outcome};
 use fettle_shared::signing::key_to_text;
+use fettle_tests::machine::Machine;
 use fettle_tests::mended::{Given, Mended, Service, HOST};
 use fettle_tests::stranger::{order, signer, Stranger};
 use fettle_tests::wait::{until, when};
@@ -65,12 +66,7 @@ async fn units_are_seen_as_they_are() {
         })
         .collect();
     machine.write("/etc/fettle/components.toml", &text);
-    let look = || {
-        let said = machine.say(&["fettle-agent", "components", "--json"]);
-        serde_json::from_str::<Value>(&said).unwrap()["components"].clone()
-    };
-    let seen = look();
-    let error = |seen: &Value, name: &str| seen[name]["now"]["error"].as_str().unwrap().to_owned();
+    let seen = look(&machine);
     for (name, wanted) in [
         ("good", ""),
         ("oneshot", ""),
@@ -88,19 +84,33 @@ async fn units_are_seen_as_they_are() {
     let main: i64 = machine.property("good.service", "MainPID").parse().unwrap();
     assert_eq!(seen["good"]["now"]["processes"], serde_json::json!([main]));
 
-    // A bus that hangs costs a check its time and no more; one that is gone is said to be.
+    the_bus_hangs_and_is_gone(&machine);
+}
+
+fn error<'a>(seen: &'a Value, name: &str) -> &'a str {
+    seen[name]["now"]["error"].as_str().unwrap()
+}
+
+/// One round of checks, by the agent's own command.
+fn look(machine: &Machine) -> Value {
+    let said = machine.say(&["fettle-agent", "components", "--json"]);
+    serde_json::from_str::<Value>(&said).unwrap()["components"].clone()
+}
+
+/// A bus that hangs costs a check its time and no more; one that is gone is said to be.
+fn the_bus_hangs_and_is_gone(machine: &Machine) {
     machine.write("/etc/fettle/components.toml", "[components.good]\nruns = { unit = \"good.service\" }\n");
     let bus = machine.pid_of(&machine.property("dbus.service", "MainPID"));
     let bus = Pid::from_raw(bus).unwrap();
     kill_process(bus, Signal::STOP).unwrap();
     let begun = Instant::now();
-    let hanging = look();
+    let hanging = look(machine);
     kill_process(bus, Signal::CONT).unwrap();
     assert_eq!(error(&hanging, "good"), "no answer within 1s");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    assert_eq!(error(&look(), "good"), "");
+    assert_eq!(error(&look(machine), "good"), "");
     machine.say(&["mv", "/run/dbus/system_bus_socket", "/run/dbus/away"]);
-    assert!(error(&look(), "good").starts_with("the system bus cannot be reached: "));
+    assert!(error(&look(machine), "good").starts_with("the system bus cannot be reached: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,7 +153,7 @@ async fn units_are_mended_and_orders_reach_systemd() {
 }
 
 /// What the agent supervises is not its unit's to end.
-async fn lives_through_a_restart_of_the_agent(machine: &fettle_tests::machine::Machine, mended: &Mended) {
+async fn lives_through_a_restart_of_the_agent(machine: &Machine, mended: &Mended) {
     let kept = || machine.run(&["pgrep", "--full", "^/bin/sleep 100000$"]);
     let before = kept().unwrap();
     let agent = machine.property("fettle-agent.service", "MainPID");
@@ -166,7 +176,7 @@ async fn lives_through_a_restart_of_the_agent(machine: &fettle_tests::machine::M
 }
 
 /// The shipped drop-in and polkit rule: what the rule names works, all else is refused with the remedy.
-async fn runs_without_root(machine: &fettle_tests::machine::Machine, mended: &Mended, stranger: &Stranger) {
+async fn runs_without_root(machine: &Machine, mended: &Mended, stranger: &Stranger) {
     host::take_root_away(machine);
     let agent = machine.property("fettle-agent.service", "MainPID");
     let user = machine.say(&["stat", "--format", "%U", &format!("/proc/{agent}")]);
