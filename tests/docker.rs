@@ -54,28 +54,23 @@ fn declared(dockerd: &Dockerd, names: &[&str], more: &str) -> String {
     names.iter().map(one).collect()
 }
 
-/// One container of each kind of state.
-fn make_containers(dockerd: &Dockerd) {
-    let health = |script| ["--health-cmd", script, "--health-interval", "200ms", "--health-retries", "1"];
-    // What a container was made with can be long.
-    let long = format!("long={}", "x".repeat(100_000));
-    run(dockerd, "good", &["--label", &long], &WAITS);
-    run(dockerd, "ended", &[], &["busybox", "sh", "-c", "exit 3"]);
-    run(dockerd, "looping", &["--restart", "always"], &["busybox", "sh", "-c", "exit 5"]);
-    run(dockerd, "paused", &[], &WAITS);
-    run(dockerd, "ill", &health("echo '/data: Permission denied'; exit 1"), &WAITS);
-    run(dockerd, "healthy", &health("exit 0"), &WAITS);
-    dockerd.say(&["create", "--name", "made", "--network", "none", "busybox", "sh"]);
-    let wrong = dockerd.run(&["run", "--name", "wrong", "--network", "none", "busybox", "/no/such/program"]);
-    assert!(wrong.is_err());
-    dockerd.say(&["pause", "paused"]);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_are_seen_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut dockerd) = Dockerd::start(dir.path(), dir.path()).await else { return };
-    make_containers(&dockerd);
+    let health = |script| ["--health-cmd", script, "--health-interval", "200ms", "--health-retries", "1"];
+    // What a container was made with can be long.
+    let long = format!("long={}", "x".repeat(100_000));
+    run(&dockerd, "good", &["--label", &long], &WAITS);
+    run(&dockerd, "ended", &[], &["busybox", "sh", "-c", "exit 3"]);
+    run(&dockerd, "looping", &["--restart", "always"], &["busybox", "sh", "-c", "exit 5"]);
+    run(&dockerd, "paused", &[], &WAITS);
+    run(&dockerd, "ill", &health("echo '/data: Permission denied'; exit 1"), &WAITS);
+    run(&dockerd, "healthy", &health("exit 0"), &WAITS);
+    dockerd.say(&["create", "--name", "made", "--network", "none", "busybox", "sh"]);
+    let wrong = dockerd.run(&["run", "--name", "wrong", "--network", "none", "busybox", "/no/such/program"]);
+    assert!(wrong.is_err());
+    dockerd.say(&["pause", "paused"]);
     until("all containers are as they are to be", SOON, || async {
         let wanted = [("ended", "exited"), ("looping", "restarting"), ("paused", "paused")];
         let healths = [("ill", "unhealthy"), ("healthy", "healthy")];
@@ -123,17 +118,23 @@ async fn containers_are_seen_as_they_are() {
     assert!(error(&nobody, "good").contains("Permission denied"), "{nobody:#}");
     assert_eq!(nobody["good"]["now"]["error_kind"], "permission");
 
-    // A dockerd that hangs costs a check its time and no more; one that is gone is said to be.
-    std::fs::write(&file, declared(&dockerd, &["good"], "")).unwrap();
+    hangs_and_is_gone(&mut dockerd, &file, &agent).await;
+}
+
+/// A dockerd that hangs costs a check its time and no more; one that is gone is said to be.
+async fn hangs_and_is_gone(dockerd: &mut Dockerd, file: &Path, agent: &str) {
+    let space = dockerd.space();
+    let look = || look(&space, file, &[agent]);
+    std::fs::write(file, declared(dockerd, &["good"], "")).unwrap();
     dockerd.signal(Signal::STOP);
     let begun = Instant::now();
-    let hanging = look(&[]);
+    let hanging = look();
     dockerd.signal(Signal::CONT);
     assert_eq!(error(&hanging, "good"), "no answer within 1s");
     assert_eq!(hanging["good"]["now"]["error_kind"], "timeout");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     dockerd.kill().await;
-    assert!(error(&look(&[]), "good").contains("Connection refused"));
+    assert!(error(&look(), "good").contains("Connection refused"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,17 @@ mount --bind $2/data $2/root$2/data
 touch $2/data/held
 exec sleep infinity
 ";
+/// Makes `$1` the root of name spaces of mounts of its own, not only of a process: what Docker runs later in a
+/// container (`exec`, health checks) starts at the root of the name space. The rest is run.
+const PIVOT: &str = "
+set -e
+cd $1
+shift
+mkdir -p old
+pivot_root . old
+umount --lazy /old
+exec \"$@\"
+";
 /// An image of nothing but busybox, as every dockerd can take in without a registry.
 const IMAGE: &str = "
 set -e
@@ -77,9 +88,21 @@ impl Dockerd {
         let socket = format!("unix://{data}/docker.sock");
         let names = ["data-root", "exec-root", "pidfile"].map(|name| format!("--{name}={data}/{name}"));
         let group = format!("--cgroup-parent=/{}", group());
-        let mut words = vec!["--target", &target, "--mount", "--pid", "chroot"];
+        let mut words = vec!["--target", &target, "--mount", "--pid", "unshare", "--mount", "sh"];
         let chroot = format!("{own}/root");
-        words.extend([chroot.as_str(), "dockerd", "--host", &socket, "--group", "root", "--bridge", "none"]);
+        words.extend([
+            "-c",
+            PIVOT,
+            "pivot",
+            chroot.as_str(),
+            "dockerd",
+            "--host",
+            &socket,
+            "--group",
+            "root",
+            "--bridge",
+            "none",
+        ]);
         words.extend(["--iptables=false", "--ip-forward=false", "--storage-driver=vfs", &group]);
         words.extend(names.iter().map(String::as_str));
         let mut daemon = Process::new("dockerd", PathBuf::from("nsenter"), &words, logs);
@@ -144,6 +167,10 @@ impl Dockerd {
         let pid = self.daemon.pid().and_then(|pid| children(pid).first().copied());
         let pid = pid.and_then(|pid| Pid::from_raw(pid as i32)).expect("dockerd runs");
         kill_process(pid, signal).expect("it takes signals");
+        if signal == Signal::CONT {
+            // nsenter has stopped with it.
+            self.daemon.signal(signal);
+        }
     }
 
     /// Kills dockerd; its containers live on.

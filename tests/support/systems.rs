@@ -73,6 +73,7 @@ pub fn group() -> String {
 /// Removes them once the processes in them have ended, which was seen to.
 pub fn end_group() {
     let base = Path::new("/sys/fs/cgroup");
+    thaw(&base.join("freezer").join(group()));
     let hierarchies = std::fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
     for group in hierarchies.chain([base.to_owned()]).map(|hierarchy| hierarchy.join(group())) {
         let end = Instant::now() + ENDING;
@@ -82,12 +83,15 @@ pub fn end_group() {
     }
 }
 
-/// Removes a control group with those below it. What is frozen in version 1 does not die before it is thawed.
-fn remove(group: &Path) -> bool {
-    let frozen = group.join("freezer.state");
-    if frozen.exists() {
-        let _ = std::fs::write(frozen, "THAWED");
+/// Lets what is frozen in version 1 die: no signal reaches it before.
+fn thaw(group: &Path) {
+    for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        let _ = std::fs::write(entry.path().join("freezer.state"), "THAWED");
     }
+}
+
+/// Removes a control group with those below it.
+fn remove(group: &Path) -> bool {
     for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove(&entry.path());

@@ -74,6 +74,9 @@ fn stopping_waits_and_uses_force_in_the_end() {
     let pid = Pid::from_raw(running.pid()).unwrap();
     // A stopped process does not act on TERM.
     rustix::process::kill_process(pid, Signal::STOP).unwrap();
+    // The signal is on its way when the call returns; what matters is that it has arrived.
+    let stopped = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::UNTRACED).unwrap();
+    assert!(stopped.is_some_and(|(_, status)| status.stopped()));
     let wanted = ProcessMatch::Executable(dir.join(&name));
     let said = runtime().block_on(process::stop(&wanted, Duration::from_millis(200))).unwrap();
     assert_eq!(said, "stopped 1 processes, 1 of them by force");
