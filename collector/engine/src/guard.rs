@@ -167,7 +167,9 @@ pub(crate) fn beyond(name: &str, most: u64) -> Exception {
     Exception::new(
         code::READONLY,
         "READONLY",
-        format_args!("Readers may set '{name}' to a plain number above 0, {most} at most; lower it or leave it out"),
+        format_args!(
+            "Readers may set '{name}' to a plain number above 0, {most} at most; lower it or leave it out"
+        ),
     )
 }
 
