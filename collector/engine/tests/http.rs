@@ -146,7 +146,9 @@ fn errors_are_clickhouses_own() {
         assert!(answer.text().trim_end().ends_with(')') && answer.text().contains("(version 26."));
     }
     assert_eq!(engine.reader("/?no_such_setting=1").body("SELECT 1").send().refusal(), (404, 115));
-    assert_eq!(engine.reader("/?max_threads=many").body("SELECT 1").send().refusal().0, 400);
+    assert_eq!(engine.reader("/?max_block_size=many").body("SELECT 1").send().refusal().0, 400);
+    // What is a reader's limit must be a plain number.
+    assert_eq!(engine.reader("/?max_threads=many").body("SELECT 1").send().refusal(), (500, 164));
     assert_eq!(engine.reader("/?database=nowhere").body("SELECT 1").send().refusal(), (404, 81));
 }
 
