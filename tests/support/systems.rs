@@ -14,7 +14,7 @@ const ENDING: Duration = Duration::from_secs(5);
 /// Its root directory, which nobody may change; none where it cannot be used.
 ///
 /// # Panics
-/// This is CI, this user is root, and it is not there.
+/// This is CI, this user is root, and it is not there although `deploy/test` did not say that it cannot be made.
 pub fn root() -> Option<PathBuf> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can boot a systemd or start a dockerd of its own");
@@ -33,7 +33,7 @@ pub fn root() -> Option<PathBuf> {
         return made.map(|systems| systems.join("root"));
     };
     assert!(
-        std::env::var_os("FETTLE_CI").is_none(),
+        std::env::var_os("FETTLE_CI").is_none() || std::env::var_os("FETTLE_SYSTEMS").is_some(),
         "the tests of systemd and Docker must run in CI: {lacks}"
     );
     eprintln!("skipped: {lacks}");
