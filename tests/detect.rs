@@ -1,29 +1,27 @@
-//! Detection beside the line, with real parts: a burst on this host becomes an anomaly that can be asked for,
-//! health is scored, and a collector that starts again goes on with what it had learned.
+//! Detection beside the line, with real parts: a program that goes mad on this host becomes an anomaly that can be asked
+//! for, health is scored, and a collector that starts again goes on with what it had learned.
 // A panic in a test is the report.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
-use fettle_tests::life::Lives;
+use fettle_tests::process::Process;
 use fettle_tests::stack::{Stack, START};
 use fettle_tests::wait::{until, when};
 use serde_json::Value;
 
 const AGENT: &str = "detect-1";
 const SOON: Duration = Duration::from_secs(60);
-/// Short times to learn, so that a test need not wait for minutes; and a short calm, so that a trouble of other
-/// tests' making is soon over.
+/// Short times to learn, so that a test need not wait for minutes; and however much other tests make of this host,
+/// the next report needs no more than the one before.
 const SETTINGS: &str = "[analysis]\nlearning_s = 30\nhost_learning_s = 60\nyoungest_s = 5\ncalm_s = 3\n\
-                        snapshot_interval_s = 1\n[analysis.series]\nlearning_points = 20\n";
+                        report_step = 0.0\nsnapshot_interval_s = 1\n[analysis.series]\nlearning_points = 20\n\
+                        [analysis.surge]\nyoung_s = 60.0\n";
 /// Seconds after which the host is known: series say nothing in their first points, and the panel ranks nothing in
 /// its first minute after that.
 const LEARNED_S: u64 = 90;
-/// How long a burst is waited for before the next kind.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// The newest second that is stored.
-const NEWEST_SECOND: &str = "SELECT toUnixTimestamp(max(ts)) FROM fettle.load";
-
+/// A program that nobody else runs.
+const MAD: &str = "fettle-mad";
 async fn metric(stack: &Stack, name: &str) -> u64 {
     let text = stack.metrics().await.unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with(&format!("fettle_collector_{name} ")));
@@ -43,50 +41,37 @@ async fn ask(stack: &Stack, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The row about something that this process did to the host: one kind of burst after the other, then all at once,
-/// until one is found. A host that is busy with other tests may be in a trouble of theirs that hides a burst; so each
-/// kind gets its turn, and what is asked for is a row about series that nobody else moves, from after its begin.
-async fn found_burst(stack: &Stack, lives: &Lives) -> Value {
-    let kinds = lives.kinds();
+/// The row about a program that takes a whole processor and never ran before.
+async fn found_mad(stack: &Stack) -> Value {
+    let program = stack.path(MAD);
+    std::fs::copy("/bin/sh", &program).unwrap();
+    let mut mad = Process::new(MAD, program, &["-c", "while :; do :; done"], &stack.logs());
+    mad.start();
+    let query = format!(
+        "SELECT * FROM fettle.anomalies FINAL WHERE host = '{AGENT}' AND kind = 'host' \
+         AND position(attribution, 'comm={MAD}') > 0 ORDER BY ts LIMIT 1"
+    );
     let sql = stack.sql();
-    let mut tried = Vec::new();
-    for kinds in (0..kinds).map(|kind| kind..kind + 1).chain(std::iter::once(0..kinds)) {
-        let newest = sql.number(NEWEST_SECOND).await.unwrap_or(0);
-        let about = lives.burst(kinds.clone());
-        let query = format!(
-            "SELECT * FROM fettle.anomalies FINAL WHERE host = '{AGENT}' AND kind = 'series' \
-             AND toUnixTimestamp(ts) > {newest} AND ({about}) ORDER BY ts, score DESC LIMIT 1"
-        );
-        let what = format!("a row of burst {kinds:?}");
-        let found = until(&what, SOON, || async {
-            sql.rows(&query).await.ok().and_then(|mut rows| rows.pop()).ok_or("no row yet")
-        });
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(row) => {
-                eprintln!("burst {kinds:?} was found after {tried:?} were not: {row}");
-                return row;
-            }
-            Err(_) => tried.push(kinds),
-        }
-        lives.calm();
-    }
-    let rows = sql.text("SELECT ts, kind, series, reason FROM fettle.anomalies FORMAT TSV").await;
-    panic!("none of these bursts was found: {tried:?}; all there is: {rows:?}");
+    let row = until("a row that names the program", SOON, || async {
+        sql.rows(&query).await.ok().and_then(|mut rows| rows.pop()).ok_or("no row yet")
+    })
+    .await;
+    mad.kill();
+    row
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_on_this_host_is_an_anomaly_that_can_be_asked_for() {
+async fn a_program_gone_mad_is_an_anomaly_that_can_be_asked_for() {
     let mut stack = Stack::new(SETTINGS);
-    let lives = Lives::begin(&stack.path("small"));
     stack.start().await;
     let mut agent = stack.agent(AGENT);
     agent.start();
     reaches(&stack, "watch_seconds_total", LEARNED_S, 3 * SOON).await;
-    let found = found_burst(&stack, &lives).await;
+    let found = found_mad(&stack).await;
     let (status, rows) = ask(&stack, &format!("monitoring/anomalies?host={AGENT}")).await;
     assert_eq!(status, 200, "{rows}");
     let told = rows["anomalies"].as_array().unwrap();
-    let same = |row: &&Value| row["series"] == found["series"] && row["incident"] == found["incident"];
+    let same = |row: &&Value| row["reason"] == found["reason"] && row["incident"] == found["incident"];
     let row = told.iter().find(same).unwrap_or_else(|| panic!("{found} is not in {rows}"));
     for column in ["host", "ts", "kind", "severity", "reason", "incident", "attribution", "entity"] {
         assert!(row.get(column).is_some(), "{column} is missing in {row}");
@@ -102,7 +87,6 @@ async fn a_burst_on_this_host_is_an_anomaly_that_can_be_asked_for() {
         when(sql.number(&told).await.unwrap_or(0), |rows| *rows > 0)
     })
     .await;
-    drop(lives);
     health_is_scored(&stack).await;
     the_hot_view_is_there(&stack).await;
     refusals(&stack).await;

@@ -6,7 +6,6 @@
 pub mod binaries;
 pub mod dockerd;
 pub mod faults;
-pub mod life;
 pub mod load;
 pub mod machine;
 pub mod mended;

@@ -1,6 +1,8 @@
 //! The agent on a file system that is really full: it goes on from memory, loses nothing, and
 //! catches up. Needs the right to mount (root); elsewhere the spool's own tests inject the errors.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -10,9 +12,9 @@ use crate::collector::{Collector, Received};
 use crate::nats::{free_port, Nats};
 use crate::page::{number, until};
 
-/// Runs the agent in a mount namespace of its own, on a file system of 512 KiB that is mostly taken.
+/// Runs the agent in a mount namespace of its own, on a file system of 2 MiB.
 fn run_on_small_disk(dir: &Path, nats: &str, metrics: &str) -> Child {
-    let script = "mount -t tmpfs -o size=512k none \"$0\" && head -c 380000 /dev/zero > \"$0/ballast\" && \
+    let script = "mount -t tmpfs -o size=2m none \"$0\" && \
                   exec \"$1\" run --agent a --nats \"$2\" --metrics \"$3\" --spool \"$0/spool\"";
     Command::new("unshare")
         .args(["-m", "sh", "-c", script])
@@ -21,6 +23,20 @@ fn run_on_small_disk(dir: &Path, nats: &str, metrics: &str) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// Takes all that is free of the agent's file system, seen through its own root. How much the agent writes in a minute
+/// depends on the host, so waiting until it has filled the disk by itself may be in vain.
+fn fill(agent: &Child, dir: &Path) {
+    let dir = dir.strip_prefix("/").unwrap();
+    let ballast = Path::new("/proc").join(agent.id().to_string()).join("root").join(dir).join("ballast");
+    let mut file = File::create(ballast).unwrap();
+    let full = loop {
+        if let Err(error) = file.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
 }
 
 fn may_mount() -> bool {
@@ -39,7 +55,9 @@ fn a_full_disk_loses_nothing() {
         let (nats, dir) = (Nats::up(), tempfile::tempdir().unwrap());
         let address = format!("127.0.0.1:{}", free_port());
         let mut child = run_on_small_disk(dir.path(), &nats.url(), &address);
-        // Nobody confirms, so the disk fills.
+        // Nobody confirms, so what is written stays.
+        until(&address, "spool_frames", |frames| frames >= 5.0).await;
+        fill(&child, dir.path());
         until(&address, "spool_errors_total", |errors| errors > 0.0).await;
         let acks = number(&address, "publish_acks_total").unwrap();
         until(&address, "publish_acks_total", |now| now >= acks + 3.0).await;

@@ -24,11 +24,13 @@ const BEGIN: u32 = 1_700_000_000;
 struct Host {
     random: u64,
     counters: Vec<i64>,
+    /// Ticks of processor time a second of one more process, and what they came to; 0: it does not run.
+    miner: (i64, i64),
 }
 
 impl Host {
     fn new() -> Self {
-        Self { random: 7, counters: Vec::new() }
+        Self { random: 7, counters: Vec::new(), miner: (0, 0) }
     }
 
     fn random(&mut self) -> f64 {
@@ -53,6 +55,19 @@ impl Host {
             MetricKind::Gauge => level,
         };
         RawCell { reduction: Reduction { min: value, max: value, sum: value, last: value }, count: 1 }
+    }
+
+    fn miner(&mut self) -> (usize, Vec<KeyValue>, Vec<RawCell>) {
+        let index = catalogue().families.iter().position(|f| f.name == "process").expect("it has processes");
+        let family = &catalogue().families[index];
+        self.miner.1 += self.miner.0;
+        let cell = |value| RawCell {
+            reduction: Reduction { min: value, max: value, sum: value, last: value },
+            count: 1,
+        };
+        let mut cells = vec![cell(0); family.metrics.len()];
+        cells[family.metric_index("utime_ticks").expect("it has processor time")] = cell(self.miner.1);
+        (index, vec![KeyValue::Int(99), KeyValue::Int(1), KeyValue::Text("miner-7".into())], cells)
     }
 
     /// One second; `fault` of a family and a metric's name multiplies its levels.
@@ -87,6 +102,7 @@ impl Host {
                 cells.push((index, key, row));
             }
         }
+        cells.extend((self.miner.0 > 0).then(|| self.miner()));
         cells.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         let mut families: Vec<RawFamily<'_>> = Vec::new();
         for (family, key, cells) in &cells {
@@ -147,6 +163,23 @@ fn a_host_of_seven_minutes_tells_of_a_sudden_change_in_its_second() {
     assert_eq!(first.names[0].name, "scheduler.context_switches");
     assert!(first.reason.contains("times as far above its level"), "{}", first.reason);
     assert_eq!(found.iter().filter(|row| row.kind == AnomalyKind::Host).count(), 1, "{found:#?}");
+}
+
+#[test]
+fn a_program_never_seen_that_takes_a_processor_is_named() {
+    let (plan, mut host) = (plan(), Host::new());
+    let mut watch = HostWatch::new("web-1", &plan);
+    assert!(run(&mut host, &mut watch, &plan, 0..600, None).is_empty());
+    // In its first second a process has no rate yet.
+    host.miner.0 = 97;
+    let rows = run(&mut host, &mut watch, &plan, 600..602, None);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0].names[0].name, "process.cores{comm=miner}");
+    assert_eq!(rows[0].reason, "program miner takes 0.97 of a processor, before not at all");
+    assert!((0.96..0.98).contains(&rows[0].names[0].seen) && rows[0].names[0].share > 0.9, "{rows:?}");
+    assert!(run(&mut host, &mut watch, &plan, 602..640, None)
+        .iter()
+        .all(|r| r.kind == AnomalyKind::Together));
 }
 
 #[test]
@@ -279,7 +312,7 @@ fn a_restored_watch_goes_on_as_if_nothing_had_happened() {
     let mut restored: HostWatch = rmp_serde::from_slice(&bytes).unwrap();
     assert!(restored.fits(&plan));
     assert_eq!((restored.newest(), restored.series()), (watch.newest(), watch.series()));
-    let mut twin = Host { random: host.random, counters: host.counters.clone() };
+    let mut twin = Host { random: host.random, counters: host.counters.clone(), miner: (0, 0) };
     let mut said = 0;
     for second in 700..900 {
         let fault = (second >= 800).then_some(("disk", "write_bytes", 50.0));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::judged;
 use super::features::Features;
+use super::programs::ProgramPlaces;
 use crate::detect::correlate;
 use crate::detect::host::{HostConfig, SurgeConfig};
 use crate::detect::series::{PanelConfig, SeriesConfig};
@@ -67,6 +68,8 @@ pub struct Plan {
     pub config: LiveConfig,
     /// The host-wide features.
     pub features: Features,
+    /// Where processes tell what they take.
+    pub(super) programs: Option<ProgramPlaces>,
     /// By family: positions of the metrics that are judged.
     pub(super) judged: Vec<Vec<u16>>,
     /// By family: how much of the room for series it and more important ones may take, 0..=1.
@@ -89,6 +92,7 @@ impl Plan {
         Self {
             catalogue,
             features: Features::of(catalogue),
+            programs: ProgramPlaces::of(catalogue),
             judged: judged.collect(),
             room: room.collect(),
             config,

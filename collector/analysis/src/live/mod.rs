@@ -4,8 +4,8 @@
 //! Thousands of series are judged each by itself ([`series`]), but none of them reports: their surprises
 //! go to the host's panel, which reports about once in two days when nothing is wrong. Beside it some
 //! fifty features of the whole host ([`features`]) go to the host detector, whose alarms pass a gate of the
-//! same kind ([`gate`]); and a sudden change of them is told in its second ([`Surge`](crate::detect::host::Surge)),
-//! also of a host too young for the others. What they report within a minute is one incident ([`incident`]); when it is some
+//! same kind ([`gate`]); and a sudden change of them, or of what a program takes ([`programs`]), is told in its second
+//! ([`Surge`](crate::detect::host::Surge)), also of a host too young for the others. What they report within a minute is one incident ([`incident`]); when it is some
 //! seconds old, what moved together in it is said. Every ten seconds the facts of the last minute
 //! ([`facts`]) become a health score. `docs/decisions/0007-what-is-judged.md` has the reasons.
 //!
@@ -20,9 +20,11 @@ mod gate;
 mod incident;
 mod look;
 mod outlooks;
+mod programs;
 mod recent;
 mod series;
 mod settings;
+mod told;
 mod watch;
 
 pub use choice::judged;
@@ -35,4 +37,4 @@ pub use settings::{Analysis, AnalysisError, RawAnalysis};
 pub use watch::{HostWatch, Recent};
 
 /// Raised when what a watch remembers is laid out anew: older snapshots are then of no use.
-pub const WATCH_VERSION: u32 = 3;
+pub const WATCH_VERSION: u32 = 4;

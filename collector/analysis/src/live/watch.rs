@@ -12,13 +12,15 @@ use super::incident::{words, Incident};
 use super::outlooks::Outlooks;
 use super::recent::{rows, RecentRow};
 use super::series::{Candidate, Place, SeriesTable, Surprises};
+use super::told;
 use crate::detect::correlate::{correlate, Series};
-use crate::detect::host::{Direction, HostDetector, HostVerdict, Surge, SurgeVerdict};
+use crate::detect::host::{
+    Beyond, Direction, HostDetector, HostVerdict, Programs, Surge, SurgeVerdict, TOLD,
+};
 use crate::detect::series::{Anomaly, HostPanel, PanelVerdict, Severity};
 use crate::health::score;
 use crate::rates::Rates;
 use crate::second::{HostSecond, KeyValue, RawSecond};
-use crate::words::amount_words;
 
 /// Rows of features that are remembered: twenty minutes.
 const ROWS: usize = 1200;
@@ -38,6 +40,7 @@ pub struct HostWatch {
     detector: HostDetector,
     gate: Gate,
     surge: Surge,
+    programs: Programs,
     /// The newest rows of features with their seconds.
     rows: VecDeque<(u32, Box<[f32]>)>,
     incident: Option<Incident>,
@@ -68,6 +71,7 @@ impl HostWatch {
             detector: HostDetector::new(plan.features.names().to_vec(), &plan.config.host),
             gate: Gate::default(),
             surge: Surge::new(plan.features.names().len(), &plan.config.surge),
+            programs: Programs::default(),
             rows: VecDeque::new(),
             incident: None,
             facts: Facts::default(),
@@ -142,7 +146,7 @@ impl HostWatch {
         self.series.judge(second, plan, &mut self.surprises);
         let panel = self.panel.judge(at_us, &self.surprises.all, &plan.config.panel);
         plan.features.row(second, &mut self.row);
-        let surge = self.surge.judge(second.second, &self.row, plan.features.matters(), &plan.config.surge);
+        let (surge, programs) = self.sudden(second, plan);
         if !panel.withhold {
             self.series.learn(second, plan, &mut self.surprises);
         }
@@ -161,7 +165,7 @@ impl HostWatch {
             Findings { series: self.series.len(), left_out: self.series.left_out(), ..Findings::default() };
         self.report_series(second, panel, plan, &mut findings);
         self.report_host(verdict, passage, &mut findings);
-        self.report_surge(&surge, plan, &mut findings);
+        self.report_surge(&surge, &programs, plan, &mut findings);
         let odd = panel.troubled || surge.troubled || passage != Passage::Usual;
         self.follow(odd, plan, &mut findings);
         if second.second >= self.scored.saturating_add(plan.config.health_every_s) {
@@ -287,29 +291,46 @@ impl HostWatch {
         });
     }
 
-    /// A row about features that went far beyond all that was seen of them.
-    fn report_surge(&mut self, surge: &SurgeVerdict, plan: &Plan, findings: &mut Findings) {
+    /// How suddenly features and programs change; of programs those that take more than ever, oddest first.
+    fn sudden(&mut self, second: &HostSecond, plan: &Plan) -> (SurgeVerdict, Vec<Beyond>) {
+        let (config, matters) = (&plan.config.surge, plan.features.matters());
+        let Some(places) = &plan.programs else {
+            return (self.surge.judge(second.second, &self.row, matters, &[], config), Vec::new());
+        };
+        let matter = places.matter(second);
+        let beyond = self.programs.judge(second.second, places.running(second), matter, config.clip);
+        let verdict = self.surge.judge(second.second, &self.row, matters, &beyond, config);
+        self.programs.learn(verdict.troubled, matter, config.adopt_after_s);
+        (verdict, beyond)
+    }
+
+    /// A row about features and programs that went far beyond all that was seen of them.
+    fn report_surge(
+        &mut self,
+        surge: &SurgeVerdict,
+        programs: &[Beyond],
+        plan: &Plan,
+        findings: &mut Findings,
+    ) {
         let Some(severity) = surge.severity else { return };
         let incident = self.incident(severity);
-        let mut names = Vec::new();
-        let mut told = Vec::new();
-        for one in &surge.told {
-            let name = self.detector.names()[one.feature].clone();
-            let (seen, expected) = (f64::from(one.seen), f64::from(one.expected));
-            let way = if one.direction == Direction::Up { "above" } else { "below" };
-            let times = one.doublings.exp2();
-            let more = if one.doublings >= plan.config.surge.clip { "more than " } else { "" };
-            told.push(format!(
-                "{name} {}, {more}{times:.1} times as far {way} its level of {} as ever before",
-                amount_words(seen),
-                amount_words(expected),
-            ));
-            names.push(Named { name, share: one.doublings / surge.doublings.max(1e-6), seen, expected });
-        }
-        told.truncate(3);
+        let clip = plan.config.surge.clip;
+        let features = surge.told.iter().map(|one| {
+            let name = &self.detector.names()[one.feature];
+            (one.doublings, told::feature(name, one, clip), told::named(name.clone(), one.seen, one.expected))
+        });
+        let programs = programs.iter().filter(|one| one.doublings > 0.0);
+        let programs = programs.map(|one| (one.doublings, told::program(one), told::named_program(one)));
+        let mut all: Vec<(f32, String, Named)> = features.chain(programs).collect();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        all.truncate(TOLD);
+        let reason = all.iter().take(3).map(|(_, words, _)| words.as_str()).collect::<Vec<_>>().join("; ");
+        let share = |doublings: f32| doublings / surge.doublings.max(1e-6);
+        let names = all.into_iter().map(|(doublings, _, named)| Named { share: share(doublings), ..named });
+        let names = names.collect();
         findings.anomalies.push(AnomalyRow {
             score: 1.0 - 0.5 * (1.0 - surge.doublings / surge.needed).exp(),
-            ..self.whole_host(AnomalyKind::Host, severity, told.join("; "), names, incident)
+            ..self.whole_host(AnomalyKind::Host, severity, reason, names, incident)
         });
     }
 

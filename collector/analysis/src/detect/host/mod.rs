@@ -16,7 +16,7 @@
 //! [`HostConfig::adopt_after_s`] is learned as the new usual.
 //!
 //! What a young host cannot know yet, how rare a second is, is not asked by a fifth, which stands by itself ([`surge`]): by
-//! how many doublings features go beyond all that was seen of them.
+//! how many doublings features, and programs ([`programs`]), go beyond all that was seen of them.
 //!
 //! Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
 //! `docs/decisions/0004-host-detection.md`.
@@ -28,6 +28,7 @@ mod echo;
 mod forest;
 mod numbers;
 mod profile;
+mod programs;
 mod scale;
 mod spread;
 mod surge;
@@ -36,5 +37,6 @@ mod verdict;
 
 pub use config::HostConfig;
 pub use detector::HostDetector;
-pub use surge::{Surge, SurgeConfig, SurgeVerdict, Surged};
+pub use programs::{Beyond, Programs, ProgramsMatter, Running, Takes};
+pub use surge::{Surge, SurgeConfig, SurgeVerdict, Surged, TOLD};
 pub use verdict::{Attribution, Direction, HostVerdict, NAMED};

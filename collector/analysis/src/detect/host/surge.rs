@@ -9,7 +9,7 @@
 //!    it that matters to anybody), is held against the greatest that was seen; once for the second and once for the
 //!    mean of the last four, since a processor that is busy for a second is nothing and for four is something.
 //!    What counts is the logarithm of the ratio to base two, up to [`SurgeConfig::clip`].
-//! 2. Their sum over the features is held against what is needed, which moves by itself as the panel's does
+//! 2. Their sum over the features, and over the programs that take more than they ever took ([`super::programs`]), is held against what is needed, which moves by itself as the panel's does
 //!    (adaptive conformal inference, Gibbs and Candès 2021): up with each report, down by as many as are allowed in
 //!    the time gone by. A host seen for less than [`SurgeConfig::young_s`] has shown little of what it does, and
 //!    needs more.
@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::programs::Beyond;
 use super::verdict::Direction;
 use crate::detect::series::Severity;
 
@@ -173,14 +174,24 @@ impl Surge {
     }
 
     /// Judges a second's row and learns from it; NaN is no value. `matters` has for each feature the least amount
-    /// that is worth a word, in its unit. Seconds come in order; rows and `matters` have the length given first.
-    pub fn judge(&mut self, second: u32, row: &[f32], matters: &[f32], config: &SurgeConfig) -> SurgeVerdict {
+    /// that is worth a word, in its unit. `programs` are those that take more than ever, and count as features do.
+    /// Seconds come in order; rows and `matters` have the length given first.
+    pub fn judge(
+        &mut self,
+        second: u32,
+        row: &[f32],
+        matters: &[f32],
+        programs: &[Beyond],
+        config: &SurgeConfig,
+    ) -> SurgeVerdict {
         self.begin(second, row, config);
         let stands: Vec<Stand> = (0..self.features.len())
             .map(|at| self.stand(at, row[at], matters[at].max(f32::MIN_POSITIVE), config))
             .collect();
-        let beyond_record: f32 = stands.iter().map(|stand| stand.beyond_record).sum();
-        let beyond_trouble: f32 = stands.iter().map(|stand| stand.beyond_trouble).sum();
+        let beyond_record = stands.iter().map(|stand| stand.beyond_record).sum::<f32>()
+            + programs.iter().map(|program| program.record_doublings).sum::<f32>();
+        let beyond_trouble = stands.iter().map(|stand| stand.beyond_trouble).sum::<f32>()
+            + programs.iter().map(|program| program.doublings).sum::<f32>();
         let young = YOUNG * (config.young_s / self.seconds as f32).log10().max(0.0);
         let needed = self.needed + young;
         let reported = self.seconds > config.learning_s && beyond_trouble >= needed;
@@ -345,7 +356,7 @@ mod tests {
             self.second += 1;
             let usual = [100.0 + 40.0 * self.noise(), 0.2 + 0.2 * self.noise(), 3e3 + 3e3 * self.noise()];
             let row: Vec<f32> = usual.iter().zip(times).map(|(value, times)| value * times).collect();
-            self.surge.judge(self.second, &row, &MATTERS, &self.config)
+            self.surge.judge(self.second, &row, &MATTERS, &[], &self.config)
         }
 
         fn reports(&mut self, seconds: u32, times: [f32; 3]) -> Vec<SurgeVerdict> {
@@ -413,7 +424,7 @@ mod tests {
         for second in 0..2_000 {
             // One of something every ten minutes, where five matter.
             let value = if second % 600 == 599 { 1.0 } else { 0.0 };
-            assert!(surge.judge(second, &[value], &[5.0], &config).severity.is_none(), "{second}");
+            assert!(surge.judge(second, &[value], &[5.0], &[], &config).severity.is_none(), "{second}");
         }
     }
 

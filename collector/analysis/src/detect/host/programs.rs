@@ -1,0 +1,373 @@
+//! Programs that take more than they ever took: what has gone mad, or runs here for the first time and takes much.
+//!
+//! A busy processor says little about a host that is often busy, but a program that never ran, or never took more
+//! than a hundredth of a processor, and takes a whole one is something, and has a name. So processes are added up by
+//! program, and each program's processor time (over a second and over four) and resident memory are held against the
+//! most that it was seen to take, as [`super::surge`] does with the features of the host: what counts is the logarithm to
+//! base two of the ratio, and it is one more part of that sum. What lasts four seconds counts half as much again, since
+//! programs that begin busily are many.
+//!
+//! A program is the name the kernel has for its processes, without what differs from one to the next
+//! ([`program`]). The rare many-named are bounded: of [`MOST`] programs the one not seen for longest is forgotten.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+/// Programs of one host that are remembered.
+pub const MOST: usize = 512;
+/// Seconds of the mean of processor time that counts more, and how much more.
+const LASTS: usize = 4;
+const LASTING: f32 = 1.5;
+/// Within a trouble, what is part of it counts only from so many times its peak on.
+const WORSE: f32 = 8.0;
+/// A trouble multiplies what a program was seen to take by this much at most: a job of every night is usual after four.
+const ADOPTED: f32 = 2.0;
+/// What a record loses in a second: half of it in a week.
+const FADES: f32 = 1.15e-6;
+
+/// What one process takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Running<'a> {
+    /// The kernel's name of it.
+    pub comm: &'a str,
+    /// Processors, 1.0 is one of them; NaN while it is not known.
+    pub cores: f32,
+    /// Resident memory as a share of the host's; NaN when it is not known.
+    pub memory: f32,
+}
+
+/// From what on anybody cares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProgramsMatter {
+    /// Processors.
+    pub cores: f32,
+    /// Share of the host's memory.
+    pub memory: f32,
+}
+
+/// What a program is told for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Takes {
+    /// Processors.
+    Cores,
+    /// Share of the host's memory.
+    Memory,
+}
+
+/// A program that goes beyond what was seen of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beyond {
+    /// Its name, as [`program`] has it.
+    pub program: Box<str>,
+    /// Of what it takes more.
+    pub takes: Takes,
+    /// How much it takes, in the unit of [`Running`].
+    pub seen: f32,
+    /// The most that was seen.
+    pub record: f32,
+    /// Doublings beyond all that was seen.
+    pub record_doublings: f32,
+    /// Doublings beyond that and beyond the present trouble.
+    pub doublings: f32,
+}
+
+/// Amounts of a program in a second: processors over a second, over [`LASTS`], and memory.
+type Amounts = [f32; 3];
+
+/// What is known of a program.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Program {
+    seen: u32,
+    /// The newest [`LASTS`] seconds, which are in no record yet: what lasts is held against what was before it.
+    newest: VecDeque<Amounts>,
+    /// The most of each.
+    record: Amounts,
+    /// The most in the present trouble.
+    peak: Amounts,
+    odd_s: u32,
+}
+
+/// The programs of one host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Programs {
+    programs: HashMap<Box<str>, Program>,
+    troubled: bool,
+    /// Processors and memory of the programs that run.
+    #[serde(skip)]
+    now: HashMap<Box<str>, (f32, f32)>,
+}
+
+/// A process's program: its name up to the first `/`, `:` or `[` (the kernel's own workers, and programs that write what they
+/// do into it), without digits and hyphens at its end.
+#[must_use]
+pub fn program(comm: &str) -> &str {
+    let end = comm.char_indices().skip(1).find(|(_, c)| matches!(c, '/' | ':' | '['));
+    let short = end.map_or(comm, |(at, _)| &comm[..at]).trim_end();
+    let bare = short.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+    if bare.is_empty() {
+        short
+    } else {
+        bare
+    }
+}
+
+impl Programs {
+    /// Where the programs stand in a second, oddest first, only those beyond their record; `clip` is the most that counts
+    /// of one amount. Seconds come in order.
+    pub fn judge<'a>(
+        &mut self,
+        second: u32,
+        running: impl Iterator<Item = Running<'a>>,
+        matter: ProgramsMatter,
+        clip: f32,
+    ) -> Vec<Beyond> {
+        let matters = matter.amounts();
+        self.add_up(running);
+        let mut beyond = Vec::new();
+        for (name, &(cores, memory)) in &self.now {
+            let known = match self.programs.get_mut(name) {
+                Some(known) => known,
+                None => self.programs.entry(name.clone()).or_default(),
+            };
+            known.take(second, cores, memory, self.troubled);
+            let one = known.beyond(matters, clip);
+            if one.record_doublings > 0.0 {
+                beyond.push(Beyond { program: name.clone(), ..one });
+            }
+        }
+        beyond.sort_by(|a, b| b.doublings.total_cmp(&a.doublings).then_with(|| a.program.cmp(&b.program)));
+        beyond
+    }
+
+    /// Adds the processes up by program.
+    fn add_up<'a>(&mut self, running: impl Iterator<Item = Running<'a>>) {
+        self.now.values_mut().for_each(|amounts| *amounts = (-1.0, -1.0));
+        for one in running {
+            let name = program(one.comm);
+            let amounts = match self.now.get_mut(name) {
+                Some(amounts) => amounts,
+                None => self.now.entry(name.into()).or_default(),
+            };
+            let known = |value: f32| if value.is_finite() { value } else { 0.0 };
+            *amounts = (amounts.0.max(0.0) + known(one.cores), amounts.1.max(0.0) + known(one.memory));
+        }
+        self.now.retain(|_, amounts| amounts.0 >= 0.0);
+    }
+
+    /// Learns from the second judged last. Nothing odd is learned while a trouble lasts, up to `adopt_after_s` seconds of it.
+    pub fn learn(&mut self, troubled: bool, matter: ProgramsMatter, adopt_after_s: u32) {
+        if self.troubled && !troubled {
+            self.programs.values_mut().for_each(|known| known.adopt(matter.amounts()));
+        }
+        self.troubled = troubled;
+        for name in self.now.keys() {
+            if let Some(known) = self.programs.get_mut(name) {
+                known.learn(troubled, matter.amounts(), adopt_after_s);
+            }
+        }
+        while self.programs.len() > MOST {
+            let oldest = self.programs.iter().min_by_key(|(name, known)| (known.seen, *name));
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else { break };
+            self.programs.remove(&name);
+        }
+    }
+}
+
+impl ProgramsMatter {
+    fn amounts(self) -> Amounts {
+        [self.cores, self.cores, self.memory]
+    }
+}
+
+impl Program {
+    /// The next second. After a gap what was newest is learned, and the mean begins anew.
+    fn take(&mut self, second: u32, cores: f32, memory: f32, troubled: bool) {
+        if self.seen.saturating_add(1) != second {
+            while let Some(amounts) = self.newest.pop_front() {
+                self.absorb(amounts, troubled);
+            }
+        }
+        self.seen = second;
+        let before: f32 = self.newest.iter().rev().take(LASTS - 1).map(|amounts| amounts[0]).sum();
+        self.newest.push_back([cores, (before + cores) / LASTS as f32, memory]);
+    }
+
+    fn newest(&self) -> Amounts {
+        self.newest.back().copied().unwrap_or_default()
+    }
+
+    fn learn(&mut self, troubled: bool, matters: Amounts, adopt_after_s: u32) {
+        let newest = self.newest();
+        let odd = (0..3).any(|at| newest[at] > self.record[at].max(matters[at]));
+        if troubled && odd {
+            self.odd_s = self.odd_s.saturating_add(1);
+            raise(&mut self.peak, newest);
+        }
+        let held = troubled && self.odd_s <= adopt_after_s;
+        self.record.iter_mut().for_each(|record| *record *= 1.0 - FADES);
+        while self.newest.len() > LASTS {
+            let Some(amounts) = self.newest.pop_front() else { break };
+            self.absorb(amounts, held);
+        }
+    }
+
+    /// What was newest becomes a record, or part of the trouble.
+    fn absorb(&mut self, amounts: Amounts, held: bool) {
+        raise(if held { &mut self.peak } else { &mut self.record }, amounts);
+    }
+
+    /// How far the amounts go beyond the record; of processors and memory what goes further is named, and both count.
+    fn beyond(&self, matters: Amounts, clip: f32) -> Beyond {
+        let amounts = self.newest();
+        let doublings = |at: usize, most: f32| {
+            let weight = if at == 1 { LASTING } else { 1.0 };
+            weight * (amounts[at] / most.max(matters[at])).log2().clamp(0.0, clip)
+        };
+        let record = |at: usize| doublings(at, self.record[at]);
+        let trouble = |at: usize| doublings(at, self.record[at].max(WORSE * self.peak[at]));
+        let both = |of: &dyn Fn(usize) -> f32| [of(0).max(of(1)), of(2)];
+        let (by_record, by_trouble) = (both(&record), both(&trouble));
+        let (takes, at) = if by_trouble[1] > by_trouble[0] { (Takes::Memory, 2) } else { (Takes::Cores, 0) };
+        Beyond {
+            program: Box::default(),
+            takes,
+            seen: amounts[at],
+            record: self.record[at],
+            record_doublings: by_record.iter().sum(),
+            doublings: by_trouble.iter().sum(),
+        }
+    }
+
+    /// The end of a trouble.
+    fn adopt(&mut self, matters: Amounts) {
+        self.newest.clear();
+        for ((record, peak), least) in self.record.iter_mut().zip(self.peak).zip(matters) {
+            *record = record.max(peak.min(ADOPTED * record.max(least)));
+        }
+        self.peak = Default::default();
+        self.odd_s = 0;
+    }
+}
+
+fn raise(most: &mut Amounts, amounts: Amounts) {
+    for (most, amount) in most.iter_mut().zip(amounts) {
+        *most = most.max(amount);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MATTER: ProgramsMatter = ProgramsMatter { cores: 0.05, memory: 0.005 };
+    const USUAL: [(&str, f32, f32); 3] =
+        [("database", 0.4, 0.2), ("kworker/u8:1+flush-254:0", 0.02, 0.0), ("worker-17", 0.01, 0.01)];
+
+    #[derive(Default)]
+    struct Host {
+        programs: Programs,
+        second: u32,
+    }
+
+    impl Host {
+        fn second(&mut self, more: &[(&str, f32, f32)], troubled: bool) -> Vec<Beyond> {
+            self.second += 1;
+            let all = USUAL.iter().chain(more);
+            let running = all.map(|&(comm, cores, memory)| Running { comm, cores, memory });
+            let beyond = self.programs.judge(self.second, running, MATTER, 4.0);
+            self.programs.learn(troubled, MATTER, 600);
+            beyond
+        }
+
+        fn used() -> Self {
+            let mut host = Self::default();
+            (0..100).for_each(|_| drop(host.second(&[], false)));
+            host
+        }
+    }
+
+    #[test]
+    fn names_lose_what_differs() {
+        let same = [
+            ("kworker/u8:1+flush-254:0", "kworker"),
+            ("worker-17", "worker"),
+            ("runc:[2:INIT]", "runc"),
+            ("postgres: writer", "postgres"),
+            ("7", "7"),
+            ("(sd-pam)", "(sd-pam)"),
+            ("", ""),
+        ];
+        for (comm, name) in same {
+            assert_eq!(program(comm), name, "{comm}");
+        }
+    }
+
+    #[test]
+    fn a_new_program_that_takes_a_processor_is_named() {
+        let mut host = Host::used();
+        assert!(host.second(&[], false).is_empty());
+        let beyond = host.second(&[("miner", 0.9, 0.001)], true);
+        assert_eq!(beyond.len(), 1, "{beyond:?}");
+        assert_eq!((&*beyond[0].program, beyond[0].takes, beyond[0].record), ("miner", Takes::Cores, 0.0));
+        assert!((4.0..4.3).contains(&beyond[0].doublings), "{beyond:?}");
+    }
+
+    #[test]
+    fn a_known_program_counts_from_what_it_took() {
+        let mut host = Host::used();
+        assert!(host.second(&[("database", 0.3, 0.0)], false)[0].doublings < 1.0);
+        let leak = host.second(&[("worker-18", 0.0, 0.3)], false);
+        assert_eq!((&*leak[0].program, leak[0].takes), ("worker", Takes::Memory));
+        assert!(leak[0].doublings >= 4.0, "{leak:?}");
+    }
+
+    #[test]
+    fn what_lasts_counts_more() {
+        let mut host = Host::used();
+        let told: Vec<f32> =
+            (0..6).map(|_| host.second(&[("miner", 0.4, 0.001)], false)[0].doublings).collect();
+        assert!((2.9..3.1).contains(&told[0]) && (4.4..4.6).contains(&told[3]), "{told:?}");
+    }
+
+    #[test]
+    fn one_trouble_is_told_once_and_another_program_is_no_part_of_it() {
+        let mut host = Host::used();
+        let miner = ("miner", 0.4, 0.001);
+        let told: Vec<f32> = (0..6).map(|_| host.second(&[miner], true)[0].doublings).collect();
+        assert!(told[0] > 2.9 && told[1..] == [0.0; 5], "{told:?}");
+        let other = host.second(&[miner, ("find", 0.9, 0.0)], true);
+        assert_eq!((&*other[0].program, other[1].doublings), ("find", 0.0));
+    }
+
+    #[test]
+    fn what_stays_is_learned() {
+        let mut host = Host::used();
+        (0..700).for_each(|_| drop(host.second(&[("miner", 0.4, 0.001)], true)));
+        assert!(host.second(&[("miner", 0.4, 0.001)], true).is_empty());
+    }
+
+    #[test]
+    fn a_job_of_every_night_is_usual_after_some() {
+        let mut host = Host::used();
+        let found: Vec<f32> = (0..5)
+            .map(|_| {
+                let found = host.second(&[("backup", 0.8, 0.0)], true);
+                host.second(&[], false);
+                found[0].doublings
+            })
+            .collect();
+        assert!(found[0] >= 3.9 && found[2] < 3.0 && found[4] < 0.1, "{found:?}");
+    }
+
+    #[test]
+    fn as_many_names_as_you_like_stay_few() {
+        let mut host = Host::used();
+        for at in 0..3_000u32 {
+            let name = format!("{}x", char::from_u32(0x4e00 + at).unwrap());
+            host.second(&[(&name, 0.0, 0.0)], false);
+        }
+        assert!(host.programs.programs.len() <= MOST);
+        assert!(host.programs.programs.contains_key("database"));
+    }
+}
