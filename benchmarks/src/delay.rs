@@ -106,8 +106,8 @@ pub(crate) async fn delay(settings: &Settings, faults: usize) -> anyhow::Result<
 struct Asker {
     /// µs since 1970.
     after_us: AtomicI64,
-    /// The answer: the row's time, µs since 1970, when it was there, and the row.
-    first: Mutex<Option<(i64, Instant, Vec<String>)>>,
+    /// The answer: when it was there, and the row. Never one to another question.
+    first: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
 impl Asker {
@@ -122,9 +122,13 @@ impl Asker {
                  AND ts > fromUnixTimestamp64Micro({after_us}) ORDER BY ts, kind LIMIT 1"
             );
             if let [row, ..] = path.sql.rows(&query).await?.as_slice() {
-                let at_us = row.first().and_then(|text| text.parse().ok()).context("a time is no number")?;
+                let at_us: i64 =
+                    row.first().and_then(|text| text.parse().ok()).context("a time is no number")?;
                 let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-                first.get_or_insert_with(|| (at_us, Instant::now(), row[1..].to_vec()));
+                // Another moment may have been given meanwhile, and this be the answer to the one before.
+                if at_us > self.after_us.load(Ordering::Relaxed) {
+                    first.get_or_insert_with(|| (Instant::now(), row[1..].to_vec()));
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -136,12 +140,10 @@ impl Asker {
         *self.first.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The answer, if it is there; one to the question before is none.
+    /// The answer, if it is there.
     fn first(&self) -> Option<(Instant, Vec<String>)> {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let after_us = self.after_us.load(Ordering::Relaxed);
-        let (_, seen, row) = first.take_if(|(at_us, _, _)| *at_us > after_us)?;
-        Some((seen, row))
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.clone()
     }
 }
 
