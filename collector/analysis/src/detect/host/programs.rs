@@ -14,6 +14,8 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::surge::doublings;
+
 /// Programs of one host that are remembered.
 pub const MOST: usize = 512;
 /// Seconds of the mean of processor time that counts more, and how much more.
@@ -78,7 +80,13 @@ type Amounts = [f32; 3];
 /// What is known of a program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Program {
+    /// The newest second with a process of it.
     seen: u32,
+    /// Whether the second before was seen too.
+    goes_on: bool,
+    /// Processors and memory of its processes in that second.
+    cores: f32,
+    memory: f32,
     /// The newest [`LASTS`] seconds, which are in no record yet: what lasts is held against what was before it.
     newest: VecDeque<Amounts>,
     /// The most of each.
@@ -93,23 +101,26 @@ struct Program {
 pub struct Programs {
     programs: HashMap<Box<str>, Program>,
     troubled: bool,
-    /// Processors and memory of the programs that run.
-    #[serde(skip)]
-    now: HashMap<Box<str>, (f32, f32)>,
+    /// The second judged last.
+    second: u32,
 }
 
 /// A process's program: its name up to the first `/`, `:` or `[` (the kernel's own workers, and programs that write what they
 /// do into it), without digits and hyphens at its end.
 #[must_use]
 pub fn program(comm: &str) -> &str {
-    let end = comm.char_indices().skip(1).find(|(_, c)| matches!(c, '/' | ':' | '['));
-    let short = end.map_or(comm, |(at, _)| &comm[..at]).trim_end();
-    let bare = short.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
-    if bare.is_empty() {
-        short
-    } else {
-        bare
+    let bytes = comm.as_bytes();
+    let mut end =
+        bytes.iter().skip(1).position(|byte| b"/:[".contains(byte)).map_or(bytes.len(), |at| at + 1);
+    while end > 1 && bytes[end - 1] == b' ' {
+        end -= 1;
     }
+    let mut bare = end;
+    while bare > 0 && (bytes[bare - 1].is_ascii_digit() || bytes[bare - 1] == b'-') {
+        bare -= 1;
+    }
+    // Cut at ASCII only, so between two characters.
+    comm.get(..if bare == 0 { end } else { bare }).unwrap_or(comm)
 }
 
 impl Programs {
@@ -123,14 +134,11 @@ impl Programs {
         clip: f32,
     ) -> Vec<Beyond> {
         let matters = matter.amounts();
+        self.second = second;
         self.add_up(running);
         let mut beyond = Vec::new();
-        for (name, &(cores, memory)) in &self.now {
-            let known = match self.programs.get_mut(name) {
-                Some(known) => known,
-                None => self.programs.entry(name.clone()).or_default(),
-            };
-            known.take(second, cores, memory, self.troubled);
+        for (name, known) in self.programs.iter_mut().filter(|(_, known)| known.seen == second) {
+            known.take(self.troubled);
             let one = known.beyond(matters, clip);
             if one.record_doublings > 0.0 {
                 beyond.push(Beyond { program: name.clone(), ..one });
@@ -142,17 +150,20 @@ impl Programs {
 
     /// Adds the processes up by program.
     fn add_up<'a>(&mut self, running: impl Iterator<Item = Running<'a>>) {
-        self.now.values_mut().for_each(|amounts| *amounts = (-1.0, -1.0));
         for one in running {
             let name = program(one.comm);
-            let amounts = match self.now.get_mut(name) {
-                Some(amounts) => amounts,
-                None => self.now.entry(name.into()).or_default(),
+            let known = match self.programs.get_mut(name) {
+                Some(known) => known,
+                None => self.programs.entry(name.into()).or_default(),
             };
-            let known = |value: f32| if value.is_finite() { value } else { 0.0 };
-            *amounts = (amounts.0.max(0.0) + known(one.cores), amounts.1.max(0.0) + known(one.memory));
+            if known.seen != self.second {
+                known.goes_on = known.seen.saturating_add(1) == self.second;
+                (known.seen, known.cores, known.memory) = (self.second, 0.0, 0.0);
+            }
+            let some = |value: f32| if value.is_finite() { value } else { 0.0 };
+            known.cores += some(one.cores);
+            known.memory += some(one.memory);
         }
-        self.now.retain(|_, amounts| amounts.0 >= 0.0);
     }
 
     /// Learns from the second judged last. Nothing odd is learned while a trouble lasts, up to `adopt_after_s` seconds of it.
@@ -161,10 +172,8 @@ impl Programs {
             self.programs.values_mut().for_each(|known| known.adopt(matter.amounts()));
         }
         self.troubled = troubled;
-        for name in self.now.keys() {
-            if let Some(known) = self.programs.get_mut(name) {
-                known.learn(troubled, matter.amounts(), adopt_after_s);
-            }
+        for known in self.programs.values_mut().filter(|known| known.seen == self.second) {
+            known.learn(troubled, matter.amounts(), adopt_after_s);
         }
         while self.programs.len() > MOST {
             let oldest = self.programs.iter().min_by_key(|(name, known)| (known.seen, *name));
@@ -182,15 +191,14 @@ impl ProgramsMatter {
 
 impl Program {
     /// The next second. After a gap what was newest is learned, and the mean begins anew.
-    fn take(&mut self, second: u32, cores: f32, memory: f32, troubled: bool) {
-        if self.seen.saturating_add(1) != second {
+    fn take(&mut self, troubled: bool) {
+        if !self.goes_on {
             while let Some(amounts) = self.newest.pop_front() {
                 self.absorb(amounts, troubled);
             }
         }
-        self.seen = second;
         let before: f32 = self.newest.iter().rev().take(LASTS - 1).map(|amounts| amounts[0]).sum();
-        self.newest.push_back([cores, (before + cores) / LASTS as f32, memory]);
+        self.newest.push_back([self.cores, (before + self.cores) / LASTS as f32, self.memory]);
     }
 
     fn newest(&self) -> Amounts {
@@ -220,12 +228,12 @@ impl Program {
     /// How far the amounts go beyond the record; of processors and memory what goes further is named, and both count.
     fn beyond(&self, matters: Amounts, clip: f32) -> Beyond {
         let amounts = self.newest();
-        let doublings = |at: usize, most: f32| {
+        let weighed = |at: usize, most: f32| {
             let weight = if at == 1 { LASTING } else { 1.0 };
-            weight * (amounts[at] / most.max(matters[at])).log2().clamp(0.0, clip)
+            weight * doublings(amounts[at], most.max(matters[at])).min(clip)
         };
-        let record = |at: usize| doublings(at, self.record[at]);
-        let trouble = |at: usize| doublings(at, self.record[at].max(WORSE * self.peak[at]));
+        let record = |at: usize| weighed(at, self.record[at]);
+        let trouble = |at: usize| weighed(at, self.record[at].max(WORSE * self.peak[at]));
         let both = |of: &dyn Fn(usize) -> f32| [of(0).max(of(1)), of(2)];
         let (by_record, by_trouble) = (both(&record), both(&trouble));
         let (takes, at) = if by_trouble[1] > by_trouble[0] { (Takes::Memory, 2) } else { (Takes::Cores, 0) };

@@ -261,7 +261,7 @@ impl Surge {
             if feature.points <= LEARNED {
                 continue;
             }
-            let beyond = |most: f32| (distance / most.max(RECORD)).log2().clamp(0.0, config.clip);
+            let beyond = |most: f32| doublings(distance, most.max(RECORD)).min(config.clip);
             stand.beyond_record = stand.beyond_record.max(beyond(feature.record[slot]));
             let all = feature.record[slot].max(WORSE * feature.peak[slot]);
             stand.beyond_trouble = stand.beyond_trouble.max(beyond(all));
@@ -322,6 +322,15 @@ impl Surge {
         told.sort_by(|a, b| b.doublings.total_cmp(&a.doublings));
         told.truncate(TOLD);
         told
+    }
+}
+
+/// By how many doublings the first is more than the second; 0 when it is not.
+pub(super) fn doublings(amount: f32, most: f32) -> f32 {
+    if amount > most {
+        (amount / most).log2()
+    } else {
+        0.0
     }
 }
 
