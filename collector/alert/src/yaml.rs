@@ -1,12 +1,18 @@
-//! YAML as a tree whose every node knows its line and column: what files of rules and of policies are read from.
+//! YAML as a tree whose every node knows its line and column: what all files that people write in YAML are read
+//! from.
 //!
-//! They are read from this tree and not by derived deserialization, because that stops at the first error and
-//! speaks of Rust's types: here a file's errors are all found, each at its place, in words about what it is for.
+//! Files of rules and of policies are read from this tree and not by derived deserialization, because that stops at the
+//! first error and speaks of Rust's types: here a file's errors are all found, each at its place, in words about what it
+//! is for. Settings, which have a fixed form, are read into their types ([`read`]).
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+
+mod typed;
+
+pub use typed::{read, Placed};
 
 /// The largest file that is read, in bytes.
 pub const MOST_BYTES: usize = 1 << 20;

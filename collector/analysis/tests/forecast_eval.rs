@@ -75,13 +75,13 @@ fn fleet(units: u32, rows: u32) -> String {
 fn failures_are_predicted_row_by_row() {
     let model = failure::model(&fleet(8, 150), Settings::default()).expect("eight units are enough");
     let test = fleet(2, 145);
-    let out = failure::predictions(&model, &test, failure::Part::Blend).expect("the text is sound");
+    let out = failure::predictions(&model, &test).expect("the text is sound");
     assert_eq!(out.lines().count(), test.lines().count());
     let last: Vec<f64> =
         out.lines().last().into_iter().flat_map(|l| l.split(',')).filter_map(|v| v.parse().ok()).collect();
     assert!(last[2] < 30.0 && last[3] > 0.5, "{last:?}");
     let cut: String = test.lines().take(88).fold(String::new(), |text, line| text + line + "\n");
-    let early = failure::predictions(&model, &cut, failure::Part::Blend).expect("the text is sound");
+    let early = failure::predictions(&model, &cut).expect("the text is sound");
     assert!(out.starts_with(&early), "later rows changed what was said before");
     assert!(failure::report(&model).contains("brier"));
 }

@@ -3,8 +3,8 @@
 
 mod series_support;
 
-use fettle_analysis::detect::series::{HostPanel, PanelConfig, SeriesConfig, SeriesDetector};
-use series_support::{Source, KINDS};
+use fettle_analysis::detect::series::{HostPanel, PanelConfig, Past, SeriesConfig, SeriesDetector};
+use series_support::{Kind, Source, KINDS};
 
 const SECOND: i64 = 1_000_000;
 /// Points before claims are compared with truth.
@@ -41,6 +41,51 @@ fn tails_claim_within_a_factor_of_two_on_every_kind_of_noise() {
     }
     for (power, ratio) in over_all.iter().enumerate().skip(1) {
         assert!((0.5..2.0).contains(ratio), "10^-{power} over all kinds: {ratio}");
+    }
+}
+
+/// What was due and what was said at one level, over many points.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    naive: f64,
+    due: f64,
+    said: f64,
+}
+
+/// Judges a young host's series: `next` makes the values, `Past` says before each what is due.
+fn count(levels: &mut [Level; 4], points: i64, seed: u32, mut next: impl FnMut(i64) -> f64) {
+    let config = SeriesConfig::default();
+    let mut detector = SeriesDetector::new(seed);
+    for at in 0..points {
+        let past: Past = detector.past();
+        let tail = detector.update(at * SECOND, next(at), &config).tail;
+        if at < LEARNING / 2 {
+            continue;
+        }
+        for (power, level) in levels.iter_mut().enumerate().skip(2) {
+            let rarity = 10f64.powi(power as i32);
+            level.naive += 1.0 / rarity;
+            level.due += past.due(rarity);
+            level.said += f64::from(u8::from(tail <= 1.0 / rarity));
+        }
+    }
+}
+
+#[test]
+fn what_is_due_counts_only_what_a_series_can_claim() {
+    let mut levels = [Level::default(); 4];
+    for seed in 0..40u32 {
+        for still in 0..8 {
+            count(&mut levels, 2_000, seed * 8 + still, |_| 7.0);
+        }
+        for kind in [Kind::Normal, Kind::Exponential, Kind::Sluggish, Kind::Counter, Kind::ZeroInflated] {
+            let mut source = Source::new(kind, u64::from(seed) + 900);
+            count(&mut levels, 2_000, seed, |at| source.at(at));
+        }
+    }
+    for (power, Level { naive, due, said }) in levels.into_iter().enumerate().skip(2) {
+        assert!(said / naive < 0.5, "10^-{power}: what cannot claim was not among it: {said} of {naive}");
+        assert!(due >= 10.0 && (0.5..2.0).contains(&(said / due)), "10^-{power}: {said} of {due} due");
     }
 }
 

@@ -1,22 +1,37 @@
 //! Whether a score means what it claims: a tail of 1 in 10,000 should be seen once in 10,000 points.
 //!
-//! Of every judged point the claim is counted: how many were said to be rarer than 10^-k, against how many
-//! would be if the claims were exact. On a recording of a host with nothing wrong the ratio should lie
-//! between one half and two. The tail is never below one in the points remembered (of a young series few),
-//! so that small tails are claimed less often than they are due; the surprise carries the tail on beyond
-//! what is remembered and is counted beside it. It is zero while a series is learnt, and those points count.
+//! At each judged point the detector itself implies how likely it is to claim a rarity of 10^-k: with that very
+//! probability, if it could claim anything. But a series that remembers fewer than 10^k points cannot claim it, one that
+//! never moves claims nothing, and one that moves at one point in a thousand cannot claim one in a hundred more
+//! often than that. So what is *due* is the sum over the points of what each series could claim then ([`Past::due`]),
+//! known before the point is; held against that is how many were said to be so rare. On a recording of a host with nothing
+//! wrong the ratio should lie between one half and two. (Sums of forecast probabilities against counts of what came:
+//! Dawid 1984, "The prequential approach".) The due of naive counting, every point 10^-k, is shown beside it.
+//!
+//! The surprise carries the tail on beyond what one series remembers; it puts series in order and is no claim, but it is
+//! counted too ([`Past::due_beyond`]).
 
+use fettle_analysis::live::Claims as Second;
 use serde::Serialize;
+
+#[cfg(doc)]
+use fettle_analysis::detect::series::Past;
 
 /// The powers of ten that are looked at.
 pub const POWERS: [u32; 5] = [2, 3, 4, 5, 6];
 
-/// Counts of claims.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What was due and what was claimed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Claims {
     points: u64,
-    tails: [u64; POWERS.len()],
-    surprises: [u64; POWERS.len()],
+    tails: [Count; POWERS.len()],
+    surprises: [Count; POWERS.len()],
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Count {
+    due: f64,
+    said: u64,
 }
 
 /// One line of the report.
@@ -24,41 +39,47 @@ pub struct Claims {
 pub struct Line {
     /// Power of ten that is claimed: points said to be rarer than 10^-k.
     pub k: u32,
+    /// Points that would be if every point could claim it: 10^-k of all.
+    pub all: f64,
+    /// Points that are due by what each series could claim.
+    pub tail_due: f64,
     /// Points that were said to be, by their tail.
     pub by_tail: u64,
+    /// `by_tail` over `tail_due`; none when less than [`LEAST_DUE`] is due.
+    pub tail_ratio: Option<f64>,
+    /// Points that are due by surprise.
+    pub surprise_due: f64,
     /// Points that were said to be, by their surprise.
     pub by_surprise: u64,
-    /// Points that would be if the claims were exact.
-    pub expected: f64,
-    /// `by_tail` over `expected`; none when less than one point is expected.
-    pub tail_ratio: Option<f64>,
-    /// `by_surprise` over `expected`; none when less than one point is expected.
+    /// `by_surprise` over `surprise_due`; none when less than [`LEAST_DUE`] is due.
     pub surprise_ratio: Option<f64>,
 }
 
-impl Claims {
-    /// Counts a second: how many points were judged, and tail and surprise of those among them that claim to
-    /// be rarer than one in a hundred.
-    pub fn count(&mut self, points: usize, rare: &[(f64, f32)]) {
-        self.points += points as u64;
-        for (tail, surprise) in rare {
-            self.claim(*tail, *surprise);
-        }
-    }
+/// Of fewer points that are due the ratio is outside one half to two by chance alone.
+pub const LEAST_DUE: f64 = 10.0;
 
-    fn claim(&mut self, tail: f64, surprise: f32) {
+impl Claims {
+    /// Counts a second.
+    pub fn count(&mut self, second: &Second<'_>) {
+        self.points += second.pasts.len() as u64;
         for (at, k) in POWERS.into_iter().enumerate() {
-            self.tails[at] += u64::from(tail <= 10f64.powi(-(k as i32)));
-            self.surprises[at] += u64::from(surprise >= k as f32);
+            let rarity = 10f64.powi(k as i32);
+            let tails = &mut self.tails[at];
+            tails.due += second.pasts.iter().map(|past| past.due(rarity)).sum::<f64>();
+            tails.said += second.rare.iter().filter(|(tail, _)| *tail <= 1.0 / rarity).count() as u64;
+            let surprises = &mut self.surprises[at];
+            surprises.due += second.pasts.iter().map(|past| past.due_beyond(rarity)).sum::<f64>();
+            surprises.said += second.rare.iter().filter(|(_, said)| *said >= k as f32).count() as u64;
         }
     }
 
     /// Takes in what was counted elsewhere.
     pub fn merge(&mut self, other: &Self) {
         self.points += other.points;
-        for at in 0..POWERS.len() {
-            self.tails[at] += other.tails[at];
-            self.surprises[at] += other.surprises[at];
+        let own = self.tails.iter_mut().chain(&mut self.surprises);
+        for (own, other) in own.zip(other.tails.iter().chain(&other.surprises)) {
+            own.due += other.due;
+            own.said += other.said;
         }
     }
 
@@ -70,11 +91,18 @@ impl Claims {
     /// The report, a line a power of ten.
     pub fn lines(&self) -> Vec<Line> {
         let lines = POWERS.into_iter().enumerate().map(|(at, k)| {
-            let expected = self.points as f64 * 10f64.powi(-(k as i32));
-            let ratio = |seen: u64| (expected >= 1.0).then(|| seen as f64 / expected);
-            let (by_tail, by_surprise) = (self.tails[at], self.surprises[at]);
-            let (tail_ratio, surprise_ratio) = (ratio(by_tail), ratio(by_surprise));
-            Line { k, by_tail, by_surprise, expected, tail_ratio, surprise_ratio }
+            let (tail, surprise) = (self.tails[at], self.surprises[at]);
+            let ratio = |count: Count| (count.due >= LEAST_DUE).then(|| count.said as f64 / count.due);
+            Line {
+                k,
+                all: self.points as f64 * 10f64.powi(-(k as i32)),
+                tail_due: tail.due,
+                by_tail: tail.said,
+                tail_ratio: ratio(tail),
+                surprise_due: surprise.due,
+                by_surprise: surprise.said,
+                surprise_ratio: ratio(surprise),
+            }
         });
         lines.collect()
     }
@@ -83,22 +111,42 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fettle_analysis::detect::series::Past;
+
+    /// Points with exact claims, of series with such a past.
+    fn exact(past: Past, points: u32) -> Claims {
+        let mut claims = Claims::default();
+        for at in 0..points {
+            let tail = f64::from(at + 1) / f64::from(points);
+            claims.count(&Second { pasts: &[past], rare: &[(tail, -tail.log10() as f32)] });
+        }
+        claims
+    }
 
     #[test]
     fn exact_claims_have_a_ratio_of_one() {
-        let mut claims = Claims::default();
-        let points = 100_000u32;
-        for at in 0..points {
-            let tail = f64::from(at + 1) / f64::from(points);
-            claims.count(1, &[(tail, -tail.log10() as f32)]);
-        }
+        let claims = exact(Past { points: 50_000, odd: 9_000 }, 100_000);
         let mut twice = claims;
         twice.merge(&claims);
         assert_eq!(twice.points(), 200_000);
-        for line in twice.lines().iter().take(4) {
+        let lines = twice.lines();
+        for line in &lines[..3] {
             assert!((line.tail_ratio.unwrap() - 1.0).abs() < 0.01, "{line:?}");
             assert!((line.surprise_ratio.unwrap() - 1.0).abs() < 0.01, "{line:?}");
         }
-        assert_eq!(twice.lines()[4].tail_ratio, None, "0.2 points are expected");
+        assert_eq!(lines[3].tail_due, 0.0, "50,000 points cannot claim one in 100,000");
+        assert_eq!(lines[4].surprise_ratio, None, "0.2 points are due");
+    }
+
+    #[test]
+    fn a_series_that_cannot_claim_owes_nothing() {
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
+        let young = exact(Past { points: 500, odd: 400 }, 10_000).lines();
+        assert!(near(young[0].tail_due, 100.0) && young[1].tail_due == 0.0, "{young:?}");
+        assert!(near(young[1].surprise_due, 10.0), "{young:?}");
+        assert_eq!(exact(Past { points: 5_000, odd: 0 }, 10_000).lines()[0].tail_due, 0.0);
+        let seldom = exact(Past { points: 5_000, odd: 5 }, 10_000).lines();
+        assert!(near(seldom[0].tail_due, 10.0) && near(seldom[1].tail_due, 10.0), "{seldom:?}");
+        assert!(near(seldom[0].all, 100.0), "{seldom:?}");
     }
 }

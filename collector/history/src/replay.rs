@@ -100,8 +100,7 @@ impl Judged {
             seen += u64::from(covered);
             self.series = self.series.max(findings.series);
             self.left_out = self.left_out.max(findings.left_out);
-            let (points, rare) = watch.claims();
-            self.claims.count(points, rare);
+            self.claims.count(&watch.claims());
             let room = MOST_ANOMALIES - self.anomalies.len();
             self.unkept += (findings.anomalies.len().saturating_sub(room) + findings.unnamed) as u64;
             self.anomalies.extend(findings.anomalies.into_iter().take(room));

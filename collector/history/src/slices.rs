@@ -6,13 +6,15 @@ use fettle_shared::catalogue::Catalogue;
 
 use crate::ask::{Ask, AskError, HistoryError};
 use crate::bounds::Span;
-use crate::rows::FamilyRows;
+use crate::rows::{FamilyRows, Table};
 use crate::statement::{self, Level};
 
 /// Bytes that the answers of one slice should come to.
 const TARGET_BYTES: usize = 64 << 20;
 /// Most bytes of one answer; a slice with a larger one is asked for in halves.
 const MOST_BYTES: usize = 256 << 20;
+/// Most bytes of the answer that says which families there are.
+const SMALL: usize = 1 << 20;
 /// Reductions a slice has at first, at least and at most: seconds of raw rows, windows of roll-ups.
 const FIRST: u32 = 60;
 const LEAST: u32 = 10;
@@ -38,6 +40,8 @@ pub struct Slices<'a> {
     host: Arc<str>,
     parts: std::vec::IntoIter<(Span, Level)>,
     now: Option<(Span, Level)>,
+    /// Positions of the families that have rows in the part that is being read.
+    present: Vec<usize>,
     reductions: u32,
     failed: bool,
 }
@@ -56,13 +60,29 @@ impl<'a> Slices<'a> {
         host: &str,
         parts: Vec<(Span, Level)>,
     ) -> Self {
-        let parts = parts.into_iter();
-        Self { ask, catalogue, host: host.into(), parts, now: None, reductions: FIRST, failed: false }
+        let (parts, present) = (parts.into_iter(), Vec::new());
+        Self {
+            ask,
+            catalogue,
+            host: host.into(),
+            parts,
+            now: None,
+            present,
+            reductions: FIRST,
+            failed: false,
+        }
     }
 
     fn read(&mut self) -> Result<Option<Slice>, HistoryError> {
         loop {
-            let Some((left, level)) = self.now.take().or_else(|| self.parts.next()) else { return Ok(None) };
+            let (left, level) = match self.now.take() {
+                Some(left) => left,
+                None => {
+                    let Some((part, level)) = self.parts.next() else { return Ok(None) };
+                    self.present = self.present(part, level)?;
+                    (part, level)
+                }
+            };
             let until = left.from.saturating_add(self.reductions * level.seconds()).min(left.until);
             let span = Span { from: left.from, until };
             let (families, bytes) = match self.families(span, level) {
@@ -83,9 +103,19 @@ impl<'a> Slices<'a> {
         }
     }
 
+    /// A host has rows of some families only, and the question for a slice of a wide one costs half a second even
+    /// if the answer is empty.
+    fn present(&self, part: Span, level: Level) -> Result<Vec<usize>, HistoryError> {
+        let sql = statement::present(self.catalogue, &self.host, part, level);
+        let table = Table::read("families", self.ask.ask(&sql, SMALL)?)?;
+        let positions = table.numbers(0)?;
+        Ok(positions.into_iter().filter_map(|at| usize::try_from(at).ok()).collect())
+    }
+
     fn families(&self, span: Span, level: Level) -> Result<(Vec<FamilyRows>, usize), HistoryError> {
         let (mut families, mut bytes) = (Vec::new(), 0);
-        for (position, family) in self.catalogue.families.iter().enumerate() {
+        for &position in &self.present {
+            let Some(family) = self.catalogue.families.get(position) else { continue };
             let sql = statement::seconds(family, &self.host, span, level);
             let answer = match self.ask.ask(&sql, MOST_BYTES) {
                 Err(AskError::TooLarge { most_bytes }) if self.reductions <= LEAST => {

@@ -6,8 +6,6 @@
 //! 2^53 in a Float64 one, see `store/rollup.rs` of the collector). So every column of an answer is Int64
 //! or text, a `u64` by its bit pattern, and no answer has NULLs.
 
-use std::fmt::Write as _;
-
 use fettle_shared::catalogue::{Catalogue, EntityType, Family, Metric};
 use serde::Serialize;
 
@@ -39,9 +37,12 @@ pub(crate) const LEADING: usize = 3;
 /// Columns a metric: minimum, maximum, sum, last; one more, the count, for an optional one.
 pub(crate) const PARTS: usize = 4;
 
-/// How the answers come: Arrow's stream format without compression, which is on one machine mostly.
+/// How the answers come: Arrow's stream format without compression, which is on one machine mostly. Nothing is compiled
+/// to machine code: ClickHouse does that to a question it has heard three times, and for the thousand aggregates of
+/// the widest family it takes ten seconds of processor time to spare less than one.
 const FORMAT: &str = "FORMAT ArrowStream SETTINGS output_format_arrow_compression_method = 'none', \
-                      output_format_arrow_string_as_string = 1, output_format_arrow_low_cardinality_as_dictionary = 0";
+                      output_format_arrow_string_as_string = 1, output_format_arrow_low_cardinality_as_dictionary = 0, \
+                      compile_expressions = 0, compile_aggregate_expressions = 0";
 
 /// A name in backquotes.
 fn identifier(name: &str) -> String {
@@ -86,29 +87,44 @@ pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> 
             at += 1;
         }
     }
-    let group = group.join(", ");
-    let mut sql = format!("SELECT {}\nFROM ", selected.join(",\n"));
-    let (from, until) = (span.from, span.until);
-    let host = literal(host);
+    let (group, selected) = (group.join(", "), selected.join(",\n"));
+    let (table, among) = source(family, host, span, level);
     if raw {
-        let micros =
-            |s: u32| format!("fromUnixTimestamp64Micro(toInt64({}), 'UTC')", u64::from(s) * 1_000_000);
-        let _ = write!(
-            sql,
-            "{}\nWHERE host = {host} AND ts >= {} AND ts < {}\nGROUP BY {group}\nORDER BY {group}\n{FORMAT}",
-            identifier(&family.name),
-            micros(from),
-            micros(until),
-        );
+        format!(
+            "SELECT {selected}\nFROM {table}\nWHERE {among}\nGROUP BY {group}\nORDER BY {group}\n{FORMAT}"
+        )
     } else {
-        let table = identifier(&format!("{}_10s", family.name));
-        let _ = write!(
-            sql,
-            "{table} FINAL\nWHERE host = {host} AND ts >= toDateTime({from}, 'UTC') AND ts < toDateTime({until}, 'UTC')\n\
-             ORDER BY {group}\n{FORMAT}"
-        );
+        format!("SELECT {selected}\nFROM {table} FINAL\nWHERE {among}\nORDER BY {group}\n{FORMAT}")
     }
-    sql
+}
+
+/// The table that has a family's rows, and which of them are the host's in the span.
+fn source(family: &Family, host: &str, span: Span, level: Level) -> (String, String) {
+    let host = literal(host);
+    let (table, time): (_, fn(u32) -> String) = match level {
+        Level::Second => (identifier(&family.name), |s| {
+            format!("fromUnixTimestamp64Micro(toInt64({}), 'UTC')", u64::from(s) * 1_000_000)
+        }),
+        Level::TenSeconds => {
+            (identifier(&format!("{}_10s", family.name)), |s| format!("toDateTime({s}, 'UTC')"))
+        }
+    };
+    let (from, until) = (time(span.from), time(span.until));
+    (table, format!("host = {host} AND ts >= {from} AND ts < {until}"))
+}
+
+/// The positions of the families of which the host has any row in the span.
+pub(crate) fn present(catalogue: &Catalogue, host: &str, span: Span, level: Level) -> String {
+    let branches: Vec<String> = catalogue
+        .families
+        .iter()
+        .enumerate()
+        .map(|(at, family)| {
+            let (table, among) = source(family, host, span, level);
+            format!("(SELECT toInt64({at}) AS out_at FROM {table} WHERE {among} LIMIT 1)")
+        })
+        .collect();
+    format!("SELECT out_at FROM ({})\nORDER BY out_at\n{FORMAT}", branches.join("\nUNION ALL\n"))
 }
 
 /// The columns of one metric.
@@ -250,5 +266,8 @@ help = "h"
             "{rolled}"
         );
         assert!(rolled.contains("toInt64(`b_count`)") && !rolled.contains("GROUP"), "{rolled}");
+        let present = present(&catalogue, "a", span, Level::TenSeconds);
+        let among = "host = 'a' AND ts >= toDateTime(100, 'UTC') AND ts < toDateTime(160, 'UTC')";
+        assert!(rolled.contains(among) && present.contains(among), "{present}");
     }
 }

@@ -13,7 +13,7 @@ use fettle_analysis::detect::series::{PanelConfig, SeriesConfig};
 use fettle_analysis::live::{AnomalyKind, AnomalyRow, HostWatch, LiveConfig, Plan};
 use fettle_analysis::second::RawSecond;
 use fettle_collector::store::AgentWindow;
-use fettle_history::{replay, Bounds, Job, Span};
+use fettle_history::{replay, Ask, Bounds, Job, Span};
 use fettle_shared::catalogue::{catalogue, MetricKind};
 use fettle_shared::frame::{FrameBuilder, FrameMeta, Key};
 use store_support::Engine;
@@ -118,6 +118,11 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
 
     let asker = Asker::new(&engine.settings("replay").url, "replay");
     tokio::task::spawn_blocking(move || {
+        let compiled = || {
+            let sql = "SELECT sum(value) FROM system.events WHERE event = 'CompileFunction' FORMAT CSV";
+            String::from_utf8(asker.ask(sql, 100).unwrap()).unwrap()
+        };
+        let before = compiled();
         let bounds = Bounds::ask(&asker, catalogue()).unwrap();
         assert_eq!(bounds.all, Span { from: start, until: start + SECONDS });
         let run = |until: u32, report_from: u32| {
@@ -142,6 +147,11 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
         let late = run(start + SECONDS, cut);
         assert_eq!(late.anomalies, live[common.len()..]);
         assert_eq!(late.seconds, u64::from(start + SECONDS - cut));
+
+        // Nothing is asked of families that the host has not, and no question is compiled to machine code.
+        let slices = 3 + 2 + 3;
+        assert_eq!(asker.asked(), 2 + 3 + slices * FAMILIES.len(), "the bounds, the families, their slices");
+        assert_eq!(compiled(), before);
     })
     .await
     .unwrap();

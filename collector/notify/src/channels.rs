@@ -7,8 +7,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use fettle_alert::manage::parse_span;
+use fettle_alert::yaml::{self, NotRead, Placed};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 /// A secret's file may hold so many bytes.
 const SECRET_MAX: u64 = 64 * 1024;
@@ -139,8 +139,15 @@ pub struct ChannelsError {
     pub problem: String,
 }
 
+impl From<NotRead> for ChannelsError {
+    fn from(error: NotRead) -> Self {
+        let (line, column) = (u64::from(error.at.line), u64::from(error.at.column));
+        Self { line: line.max(1), column: column.max(1), problem: error.what }
+    }
+}
+
 /// The whole file; keys other than `channels` are the manager's.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct File {
     #[serde(default)]
     channels: BTreeMap<String, Text>,
@@ -149,32 +156,32 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
-    kind: Spanned<String>,
-    url: Option<Spanned<String>>,
-    url_file: Option<Spanned<String>>,
-    key_file: Option<Spanned<String>>,
-    secret_file: Option<Spanned<String>>,
-    password_file: Option<Spanned<String>>,
-    ca_file: Option<Spanned<String>>,
+    kind: Placed<String>,
+    url: Option<Placed<String>>,
+    url_file: Option<Placed<String>>,
+    key_file: Option<Placed<String>>,
+    secret_file: Option<Placed<String>>,
+    password_file: Option<Placed<String>>,
+    ca_file: Option<Placed<String>>,
     user: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default)]
-    header_files: BTreeMap<String, Spanned<String>>,
-    body: Option<Spanned<String>>,
+    header_files: BTreeMap<String, Placed<String>>,
+    body: Option<Placed<String>>,
     server: Option<String>,
     port: Option<u16>,
-    tls: Option<Spanned<String>>,
-    from: Option<Spanned<String>>,
+    tls: Option<Placed<String>>,
+    from: Option<Placed<String>>,
     #[serde(default)]
-    to: Vec<Spanned<String>>,
-    timeout: Option<Spanned<String>>,
+    to: Vec<Placed<String>>,
+    timeout: Option<Placed<String>>,
     retries: Option<u32>,
     per_minute: Option<u32>,
     burst: Option<u32>,
     breaker_failures: Option<u32>,
-    breaker_open: Option<Spanned<String>>,
-    fallback: Option<Spanned<String>>,
+    breaker_open: Option<Placed<String>>,
+    fallback: Option<Placed<String>>,
 }
 
 impl Channels {
@@ -183,21 +190,9 @@ impl Channels {
     /// # Errors
     /// With line and column, when a channel is not what its kind needs or a secret's file cannot be read.
     pub fn from_yaml(text: &str) -> Result<Self, ChannelsError> {
-        let bare = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
         let mut channels = BTreeMap::from([("log".to_owned(), Channel::log())]);
-        if text.lines().all(bare) {
-            return Ok(Self(channels));
-        }
-        let file: File = serde_saphyr::from_str(text).map_err(|error| {
-            let place = error.location();
-            let problem = error.without_snippet().to_string();
-            ChannelsError {
-                line: place.map_or(1, |place| place.line()),
-                column: place.map_or(1, |place| place.column()),
-                problem: problem.lines().next().unwrap_or_default().to_owned(),
-            }
-        })?;
-        let fallbacks: BTreeMap<String, Spanned<String>> = file
+        let file: File = yaml::read(text)?;
+        let fallbacks: BTreeMap<String, Placed<String>> = file
             .channels
             .iter()
             .filter_map(|(name, text)| text.fallback.clone().map(|to| (name.clone(), to)))
@@ -245,7 +240,7 @@ impl Kind {
 
 fn check_fallback(
     name: &str,
-    to: &Spanned<String>,
+    to: &Placed<String>,
     channels: &BTreeMap<String, Channel>,
 ) -> Result<(), ChannelsError> {
     let mut at = to.value.as_str();
@@ -422,7 +417,7 @@ fn url_of(text: &Text, default: Option<&str>) -> Result<Secret, ChannelsError> {
     Ok(Secret(url))
 }
 
-fn read_time(text: Option<&Spanned<String>>, into: &mut Duration) -> Result<(), ChannelsError> {
+fn read_time(text: Option<&Placed<String>>, into: &mut Duration) -> Result<(), ChannelsError> {
     if let Some(text) = text {
         let us = parse_span(&text.value).and_then(|us| u64::try_from(us).ok()).filter(|us| *us > 0);
         let problem = "a length of time is a whole number with ms, s, m or h, such as 5s";
@@ -431,7 +426,7 @@ fn read_time(text: Option<&Spanned<String>>, into: &mut Duration) -> Result<(), 
     Ok(())
 }
 
-fn secret(path: &Spanned<String>) -> Result<Secret, ChannelsError> {
+fn secret(path: &Placed<String>) -> Result<Secret, ChannelsError> {
     let text = read_file(path)?.trim().to_owned();
     if text.is_empty() {
         return Err(wrong(path, &format!("{} is empty; write the secret to it", path.value)));
@@ -439,7 +434,7 @@ fn secret(path: &Spanned<String>) -> Result<Secret, ChannelsError> {
     Ok(Secret(text))
 }
 
-fn read_file(path: &Spanned<String>) -> Result<String, ChannelsError> {
+fn read_file(path: &Placed<String>) -> Result<String, ChannelsError> {
     let mut text = String::new();
     let read =
         std::fs::File::open(&path.value).and_then(|file| file.take(SECRET_MAX).read_to_string(&mut text));
@@ -449,12 +444,8 @@ fn read_file(path: &Spanned<String>) -> Result<String, ChannelsError> {
     Ok(text)
 }
 
-fn wrong<T>(place: &Spanned<T>, problem: &str) -> ChannelsError {
-    ChannelsError {
-        line: place.referenced.line(),
-        column: place.referenced.column(),
-        problem: problem.to_owned(),
-    }
+fn wrong<T>(place: &Placed<T>, problem: &str) -> ChannelsError {
+    NotRead { at: place.at, what: problem.to_owned() }.into()
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZoneDatabase;
 use serde::de::IgnoredAny;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+
+use crate::yaml::{self, NotRead, Placed};
 
 use super::config::{Config, Inhibit, Outside, Route, Step, LOG_CHANNEL, MINUTE, SECOND};
 use super::hours::{day, minute, Hours, Window};
@@ -25,7 +26,7 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
@@ -40,29 +41,29 @@ struct File {
     host_silent: Option<Matchers>,
     storm: Option<StormText>,
     flapping: Option<FlappingText>,
-    cooldown: Option<Spanned<String>>,
-    stale: Option<Spanned<String>>,
-    incident_window: Option<Spanned<String>>,
+    cooldown: Option<Placed<String>>,
+    stale: Option<Placed<String>>,
+    incident_window: Option<Placed<String>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct RouteText {
-    name: Option<Spanned<String>>,
+    name: Option<Placed<String>>,
     #[serde(default, rename = "match")]
     matchers: Matchers,
     #[serde(default, rename = "continue")]
     carry_on: bool,
     group_by: Option<Vec<String>>,
-    group_wait: Option<Spanned<String>>,
-    group_interval: Option<Spanned<String>>,
-    repeat_interval: Option<Spanned<String>>,
-    channels: Option<Vec<Spanned<String>>>,
-    hours: Option<Spanned<String>>,
-    outside: Option<Spanned<String>>,
-    escalation: Option<Spanned<String>>,
-    after_mending: Option<Spanned<String>>,
-    mended: Option<Vec<Spanned<String>>>,
+    group_wait: Option<Placed<String>>,
+    group_interval: Option<Placed<String>>,
+    repeat_interval: Option<Placed<String>>,
+    channels: Option<Vec<Placed<String>>>,
+    hours: Option<Placed<String>>,
+    outside: Option<Placed<String>>,
+    escalation: Option<Placed<String>>,
+    after_mending: Option<Placed<String>>,
+    mended: Option<Vec<Placed<String>>>,
     #[serde(default)]
     routes: Vec<RouteText>,
 }
@@ -70,17 +71,17 @@ struct RouteText {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WindowText {
-    zone: Spanned<String>,
-    days: Vec<Spanned<String>>,
-    from: Spanned<String>,
-    to: Spanned<String>,
+    zone: Placed<String>,
+    days: Vec<Placed<String>>,
+    from: Placed<String>,
+    to: Placed<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepText {
-    after: Spanned<String>,
-    channels: Vec<Spanned<String>>,
+    after: Placed<String>,
+    channels: Vec<Placed<String>>,
 }
 
 #[derive(Deserialize)]
@@ -97,8 +98,8 @@ struct InhibitText {
 struct StormText {
     similar: Option<usize>,
     total: Option<usize>,
-    window: Option<Spanned<String>>,
-    digest_wait: Option<Spanned<String>>,
+    window: Option<Placed<String>>,
+    digest_wait: Option<Placed<String>>,
     #[serde(default)]
     suppress: SuppressText,
 }
@@ -106,17 +107,24 @@ struct StormText {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct SuppressText {
-    low: Option<Spanned<String>>,
-    medium: Option<Spanned<String>>,
-    high: Option<Spanned<String>>,
-    critical: Option<Spanned<String>>,
+    low: Option<Placed<String>>,
+    medium: Option<Placed<String>>,
+    high: Option<Placed<String>>,
+    critical: Option<Placed<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FlappingText {
     changes: Option<usize>,
-    window: Option<Spanned<String>>,
+    window: Option<Placed<String>>,
+}
+
+impl From<NotRead> for ConfigError {
+    fn from(error: NotRead) -> Self {
+        let (line, column) = (u64::from(error.at.line), u64::from(error.at.column));
+        Self { line: line.max(1), column: column.max(1), problem: error.what }
+    }
 }
 
 impl Config {
@@ -126,20 +134,7 @@ impl Config {
     /// When it is no YAML, has an unknown key, or names a channel, hours, an escalation or a time that is
     /// none; with line and column.
     pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
-        let bare = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
-        if text.lines().all(bare) {
-            return Ok(Self::default());
-        }
-        let file: File = serde_saphyr::from_str(text).map_err(|error| {
-            let place = error.location();
-            let problem = error.without_snippet().to_string();
-            let problem = problem.lines().next().unwrap_or_default().to_owned();
-            ConfigError {
-                line: place.map_or(1, |place| place.line()),
-                column: place.map_or(1, |place| place.column()),
-                problem,
-            }
-        })?;
+        let file: File = yaml::read(text)?;
         file.settle()
     }
 }
@@ -271,7 +266,7 @@ fn add_route(
     Ok(index)
 }
 
-fn channels_of(names: Vec<Spanned<String>>, known: &BTreeSet<String>) -> Result<Vec<String>, ConfigError> {
+fn channels_of(names: Vec<Placed<String>>, known: &BTreeSet<String>) -> Result<Vec<String>, ConfigError> {
     for name in &names {
         if !known.contains(&name.value) {
             let problem = format!("there is no channel named {}; add it below channels:", name.value);
@@ -302,13 +297,13 @@ fn window(text: &WindowText) -> Result<Window, ConfigError> {
         let problem = "a day is mon, tue, wed, thu, fri, sat or sun";
         days.push(day(&word.value).ok_or_else(|| at(word, problem))?);
     }
-    let of = |text: &Spanned<String>| {
+    let of = |text: &Placed<String>| {
         minute(&text.value).ok_or_else(|| at(text, "a time of day is HH:MM in quotes, such as \"08:30\""))
     };
     Ok(Window { zone, days, from_minute: of(&text.from)?, to_minute: of(&text.to)? })
 }
 
-fn read_span(text: Option<&Spanned<String>>, into: &mut i64) -> Result<(), ConfigError> {
+fn read_span(text: Option<&Placed<String>>, into: &mut i64) -> Result<(), ConfigError> {
     if let Some(text) = text {
         *into = span(text)?;
     }
@@ -316,7 +311,7 @@ fn read_span(text: Option<&Spanned<String>>, into: &mut i64) -> Result<(), Confi
 }
 
 /// `30s`, `5m`, `4h`, `2d`, `250ms`.
-fn span(text: &Spanned<String>) -> Result<i64, ConfigError> {
+fn span(text: &Placed<String>) -> Result<i64, ConfigError> {
     parse_span(&text.value)
         .ok_or_else(|| at(text, "a length of time is a whole number with ms, s, m, h or d, such as 5m"))
 }
@@ -336,12 +331,8 @@ pub fn parse_span(text: &str) -> Option<i64> {
     number.checked_mul(unit).filter(|us| *us <= 3_650 * 24 * 60 * MINUTE)
 }
 
-fn at<T>(place: &Spanned<T>, problem: &str) -> ConfigError {
-    ConfigError {
-        line: place.referenced.line(),
-        column: place.referenced.column(),
-        problem: problem.to_owned(),
-    }
+fn at<T>(place: &Placed<T>, problem: &str) -> ConfigError {
+    NotRead { at: place.at, what: problem.to_owned() }.into()
 }
 
 fn nowhere(problem: &str) -> ConfigError {

@@ -45,8 +45,8 @@ pub use outbox::Outcome;
 pub use reason::Reason;
 pub use requests::{Request, RequestError};
 pub use state::{
-    Acknowledgement, Alert, Delivery, Group, Incident, Outgoing, Phase, Silence, State, StateError, Storm,
-    Transition, Why,
+    Acknowledgement, Alert, Delivery, Group, Incident, Outgoing, Phase, Silence, State, Storm, Transition,
+    Why,
 };
 
 use config::Route;

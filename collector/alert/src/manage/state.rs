@@ -320,39 +320,3 @@ pub struct Transition {
     /// More.
     pub text: String,
 }
-
-/// Why a saved state cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// It could not be compressed or decompressed.
-    #[error("the saved alerts cannot be unpacked ({0}); delete them to begin with none")]
-    Packing(#[from] std::io::Error),
-    /// It is no state of this version.
-    #[error("the saved alerts cannot be read ({0}); delete them to begin with none")]
-    Reading(#[from] serde_json::Error),
-}
-
-/// A saved state larger than this is refused: no state within its bounds comes near, bytes.
-const UNPACKED_MAX: usize = 512 << 20;
-
-impl State {
-    /// The whole state as bytes: JSON, zstd.
-    ///
-    /// # Errors
-    /// When it cannot be written, which no state does.
-    pub fn save(&self) -> Result<Vec<u8>, StateError> {
-        let text = serde_json::to_vec(self)?;
-        Ok(zstd::bulk::compress(&text, 1)?)
-    }
-
-    /// Reads what [`State::save`] wrote.
-    ///
-    /// # Errors
-    /// When the bytes are no saved state.
-    pub fn load(bytes: &[u8]) -> Result<Self, StateError> {
-        let stated = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-        let size = stated.and_then(|size| usize::try_from(size).ok()).unwrap_or(UNPACKED_MAX);
-        let text = zstd::bulk::decompress(bytes, size.min(UNPACKED_MAX))?;
-        Ok(serde_json::from_slice(&text)?)
-    }
-}

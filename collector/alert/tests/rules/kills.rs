@@ -138,8 +138,10 @@ impl World {
             None => Evaluator::new(&self.set, settings()),
         };
         let config = Config::from_yaml(ALERTING).unwrap();
-        let state =
-            self.saved_state.as_ref().map_or_else(State::default, |saved| State::load(saved).unwrap());
+        let state = self
+            .saved_state
+            .as_ref()
+            .map_or_else(State::default, |saved| serde_json::from_slice(saved).unwrap());
         let opens_us = self.now_us + self.dice.below(3_000_000) as i64;
         Life {
             evaluator,
@@ -208,7 +210,7 @@ impl World {
     fn save_state(&mut self, life: &mut Life) -> Result<(), Killed> {
         self.plug()?;
         if life.manager.version() != life.seen_version {
-            self.saved_state = Some(life.manager.state().save().unwrap());
+            self.saved_state = Some(serde_json::to_vec(life.manager.state()).unwrap());
             life.seen_version = life.manager.version();
         }
         self.plug()

@@ -3,3 +3,4 @@
 pub mod correlate;
 pub mod host;
 pub mod series;
+mod threshold;

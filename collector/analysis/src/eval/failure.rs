@@ -60,30 +60,14 @@ pub fn model(train_csv: &str, settings: Settings) -> Result<Model, Failed> {
     train(&parse(train_csv, true)?.history, settings).map_err(Failed::Untrainable)
 }
 
-/// Which of the model's answers to write, to compare them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// What the product uses.
-    Blend,
-    /// Ridge regression on smoothed sensors alone.
-    Statistical,
-    /// The echo state network alone.
-    Echo,
-}
-
-/// Predictions for the text of `test.csv`, as `unit,cycle,rul,risk`. A single part's risk is the model's,
-/// at the steps left that the part says.
-pub fn predictions(model: &Model, test_csv: &str, part: Part) -> Result<String, Failed> {
+/// Predictions for the text of `test.csv`, as `unit,cycle,rul,risk`.
+pub fn predictions(model: &Model, test_csv: &str) -> Result<String, Failed> {
     let fleet = parse(test_csv, false)?;
     let mut out = String::from("unit,cycle,rul,risk\n");
     for ((name, cycles), unit) in fleet.names.iter().zip(&fleet.cycles).zip(&fleet.history.units) {
         let mut state = model.start();
         for (cycle, row) in cycles.iter().zip(&unit.rows) {
-            let said = match part {
-                Part::Blend => model.predict(&mut state, row),
-                Part::Statistical => model.settle(model.parts(&mut state, row).0),
-                Part::Echo => model.settle(model.parts(&mut state, row).1),
-            };
+            let said = model.predict(&mut state, row);
             let _ = writeln!(out, "{name},{cycle},{:.3},{:.5}", said.left, said.risk);
         }
     }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::detect::host::{HostConfig, HostDetector, HostVerdict};
+use crate::detect::host::{HostConfig, HostDetector};
 
 /// Why a text is not a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,27 +36,6 @@ impl std::error::Error for HostsError {}
 ///
 /// When the columns or a row cannot be read.
 pub fn detect(text: &str, scored_from: u64, seconds: u32, config: &HostConfig) -> Result<String, HostsError> {
-    let mut out = String::from("sample,anomaly_score\n");
-    judge(text, seconds, config, |sample, verdict| {
-        if sample >= scored_from {
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "{sample},{}", verdict.score);
-        }
-    })?;
-    Ok(out)
-}
-
-/// Streams a host through a new detector and hands each verdict to `each`; gives the detector back.
-///
-/// # Errors
-///
-/// When the columns or a row cannot be read.
-pub fn judge(
-    text: &str,
-    seconds: u32,
-    config: &HostConfig,
-    mut each: impl FnMut(u64, &HostVerdict),
-) -> Result<HostDetector, HostsError> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let mut header = lines.next().unwrap_or("").split(',').map(str::trim);
     if header.next() != Some("sample") {
@@ -67,6 +46,7 @@ pub fn judge(
         return Err(HostsError::Header);
     }
     let features = names.len();
+    let mut out = String::from("sample,anomaly_score\n");
     let mut detector = HostDetector::new(names, config);
     let mut row = Vec::with_capacity(features);
     for (number, line) in lines.enumerate() {
@@ -80,9 +60,12 @@ pub fn judge(
         }
         let at_us = i64::try_from(sample.saturating_mul(u64::from(seconds))).unwrap_or(i64::MAX / 1_000_000);
         let verdict = detector.update(at_us.saturating_mul(1_000_000), &row);
-        each(sample, &verdict);
+        if sample >= scored_from {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{sample},{}", verdict.score);
+        }
     }
-    Ok(detector)
+    Ok(out)
 }
 
 #[cfg(test)]

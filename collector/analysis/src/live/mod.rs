@@ -12,6 +12,7 @@
 //! A watch is data: it serialises, and a restored one goes on with the clock of what comes next.
 
 mod choice;
+mod claims;
 mod config;
 mod facts;
 mod features;
@@ -28,6 +29,7 @@ mod told;
 mod watch;
 
 pub use choice::judged;
+pub use claims::Claims;
 pub use config::{LiveConfig, Plan};
 pub use features::Features;
 pub use findings::{AnomalyKind, AnomalyRow, Findings, HealthRow, Named};

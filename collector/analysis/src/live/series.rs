@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::Plan;
-use crate::detect::series::{Anomaly, Lesson, SeriesMonitor, Verdict};
+use crate::detect::series::{Anomaly, Lesson, Past, SeriesMonitor, Verdict};
 use crate::second::{EntitySecond, HostSecond, KeyValue};
 
 #[cfg(doc)]
@@ -70,7 +70,9 @@ pub(super) struct Surprises {
     pub all: Vec<f32>,
     /// Those that may be named.
     pub candidates: Vec<Candidate>,
-    /// Tail and surprise of the points that claim to be rarer than one in a hundred.
+    /// What the claims of each of them are made from.
+    pub pasts: Vec<Past>,
+    /// Tail and surprise of those points among them that claim to be rarer than one in a hundred.
     pub rare: Vec<(f64, f32)>,
     /// What odd points teach, until it is known whether it is to be learned.
     withheld: Vec<(Place, Lesson)>,
@@ -79,6 +81,7 @@ pub(super) struct Surprises {
 impl Surprises {
     fn clear(&mut self) {
         self.all.clear();
+        self.pasts.clear();
         self.candidates.clear();
         self.rare.clear();
         self.withheld.clear();
@@ -87,6 +90,7 @@ impl Surprises {
     /// Judges a point of a series. What is as usual is learned at once.
     fn judge(&mut self, at: Place, at_us: i64, value: f64, monitor: &mut SeriesMonitor, plan: &Plan) {
         let config = &plan.config.series;
+        let past = monitor.past();
         let (verdict, lesson) = monitor.judge(at_us, value, config);
         let odd = verdict.surprise >= NAMED_FROM;
         match lesson {
@@ -96,9 +100,10 @@ impl Surprises {
         }
         if !monitor.is_learning(config) {
             self.all.push(verdict.surprise);
-        }
-        if verdict.tail <= 0.01 || odd {
-            self.rare.push((verdict.tail, verdict.surprise));
+            self.pasts.push(past);
+            if verdict.tail <= 0.01 || odd {
+                self.rare.push((verdict.tail, verdict.surprise));
+            }
         }
         if odd || verdict.severity.is_some() {
             self.candidates.push(Candidate { at, value, verdict });

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::Claims;
 use super::config::Plan;
 use super::facts::Facts;
 use super::findings::{entity_of, AnomalyKind, AnomalyRow, Findings, HealthRow, Named};
@@ -119,11 +120,10 @@ impl HostWatch {
         rows(&self.series, series, most, plan.catalogue)
     }
 
-    /// What the newest second's series claimed: how many had a point, and tail and surprise of those that
-    /// claimed to be rarer than one in a hundred. For checks of the calibration.
+    /// What the newest second's series claimed.
     #[must_use]
-    pub fn claims(&self) -> (usize, &[(f64, f32)]) {
-        (self.surprises.all.len(), &self.surprises.rare)
+    pub fn claims(&self) -> Claims<'_> {
+        Claims { pasts: &self.surprises.pasts, rare: &self.surprises.rare }
     }
 
     /// Says what forecasts and predictions expect of the host; the next health scores count it.

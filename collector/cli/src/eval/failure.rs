@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fettle_analysis::eval::failure::{model, predictions, report, Failed, Part};
+use fettle_analysis::eval::failure::{model, predictions, report, Failed};
 use fettle_analysis::predict::Settings;
 
 use super::files::Data;
@@ -25,7 +25,7 @@ pub(super) fn run(paths: &EvalPaths) -> Result<(), EvalError> {
     let model = model(&train, Settings::default()).map_err(|error| refused(&data, TRAIN, &error))?;
     let trained = began.elapsed().as_secs_f64();
     let began = Instant::now();
-    let answer = predictions(&model, &test, Part::Blend).map_err(|error| refused(&data, TEST, &error))?;
+    let answer = predictions(&model, &test).map_err(|error| refused(&data, TEST, &error))?;
     let spent = began.elapsed().as_secs_f64();
     data.write(&paths.out, &answer)?;
     output::line(report(&model).trim_end());

@@ -99,23 +99,23 @@ fn claims(replayed: &Replayed) -> Claims {
 }
 
 fn calibration(replayed: &Replayed) -> String {
-    let names = ["claimed", "points said so", "of the claim", "by surprise", "of the claim", "due"];
-    let mut rows = table(&names, &[true; 6]);
+    let names = ["claimed", "due", "said", "of the due", "due by surprise", "said", "of the due"];
+    let mut rows = table(&names, &[true; 7]);
     let claims = claims(replayed);
-    let times =
-        |ratio: Option<f64>| ratio.map_or("too few points".to_owned(), |ratio| format!("{ratio:.2} x"));
+    let times = |ratio: Option<f64>| ratio.map_or("too few due".to_owned(), |ratio| format!("{ratio:.2} x"));
     for line in claims.lines() {
         rows.push(&[
             format!("1 in {}", output::grouped(10u64.pow(line.k))),
+            format!("{:.1}", line.tail_due),
             output::grouped(line.by_tail),
             times(line.tail_ratio),
+            format!("{:.1}", line.surprise_due),
             output::grouped(line.by_surprise),
             times(line.surprise_ratio),
-            format!("{:.1}", line.expected),
         ]);
     }
     format!(
-        "{}\n{} points of up to {} series, those of young series too",
+        "{}\n{} points of up to {} series; due is what series with so long a past, and that move so often, can claim",
         rows.render(),
         output::grouped(claims.points()),
         replayed.hosts.iter().map(|host| host.series).max().unwrap_or(0)

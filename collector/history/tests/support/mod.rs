@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fettle_collector::store::{AgentWindow, Assembler, Piece, Store};
 use fettle_history::{Ask, AskError};
@@ -17,18 +18,26 @@ pub(crate) struct Asker {
     client: reqwest::Client,
     url: String,
     runtime: Handle,
+    asked: AtomicUsize,
 }
 
 impl Asker {
     pub(crate) fn new(url: &str, database: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { client, url: format!("{url}/?database={database}"), runtime: Handle::current() }
+        let (url, runtime) = (format!("{url}/?database={database}"), Handle::current());
+        Self { client, url, runtime, asked: AtomicUsize::new(0) }
+    }
+
+    /// Questions that were asked so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
 impl Ask for Asker {
     fn ask(&self, sql: &str, most_bytes: usize) -> Result<Vec<u8>, AskError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let asked = async {
             let answer = self.client.post(&self.url).body(sql.to_owned()).send().await.unwrap();
             let good = answer.status().is_success();

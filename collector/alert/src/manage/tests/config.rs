@@ -58,7 +58,7 @@ fn errors_name_line_and_column() {
         ("storm: { suppress: { low: 3h } }\n", 1, 27, "5m to 60m"),
         ("escalations:\n  e:\n    - { after: 5m, channels: [log] }\n    - { after: 5m, channels: [log] }\n", 4, 16, "order"),
         ("route:\n  routes: [{ name: a }, { name: a }]\n", 2, 33, "used once"),
-        ("route: [1\n", 1, 8, "mapping"),
+        ("route: [1\n", 1, 8, "unclosed bracket"),
     ] {
         let error = Config::from_yaml(text).unwrap_err();
         assert_eq!((error.line, error.column), (line, column), "{text}: {error}");

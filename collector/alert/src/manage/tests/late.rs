@@ -98,7 +98,8 @@ fn silence_counts_only_while_fresh_data_of_the_host_is_heard() {
             assert_eq!(kinds, [NotificationKind::Resolved]);
             break;
         }
-        let state = State::load(&manager.state().save().unwrap()).unwrap();
+        let saved = serde_json::to_vec(manager.state()).unwrap();
+        let state: State = serde_json::from_slice(&saved).unwrap();
         manager = Manager::restore(Config::default(), state);
     }
     assert!((18..=22).contains(&lives), "{lives}");

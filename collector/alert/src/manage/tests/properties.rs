@@ -113,7 +113,8 @@ impl World {
     }
 
     fn restart(&mut self) {
-        let state = State::load(&self.manager.state().save().unwrap()).unwrap();
+        let saved = serde_json::to_vec(self.manager.state()).unwrap();
+        let state = serde_json::from_slice(&saved).unwrap();
         self.manager = Manager::restore(config(), state);
         self.manager.set_dependencies(depends());
     }

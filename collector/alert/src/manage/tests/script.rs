@@ -236,8 +236,8 @@ impl Stage {
     }
 
     fn restart(&mut self) {
-        let saved = self.manager.state().save().unwrap();
-        let state = State::load(&saved).unwrap();
+        let saved = serde_json::to_vec(self.manager.state()).unwrap();
+        let state: State = serde_json::from_slice(&saved).unwrap();
         assert_eq!(&state, self.manager.state(), "what is loaded is what was saved");
         self.manager = Manager::restore(self.config.clone(), state);
         self.manager.set_dependencies(self.depends.clone());

@@ -9,10 +9,10 @@
 //!    it that matters to anybody), is held against the greatest that was seen; once for the second and once for the
 //!    mean of the last four, since a processor that is busy for a second is nothing and for four is something.
 //!    What counts is the logarithm of the ratio to base two, up to [`SurgeConfig::clip`].
-//! 2. Their sum over the features, and over the programs that take more than they ever took ([`super::programs`]), is held against what is needed, which moves by itself as the panel's does
-//!    (adaptive conformal inference, Gibbs and Candès 2021): up with each report, down by as many as are allowed in
-//!    the time gone by. A host seen for less than [`SurgeConfig::young_s`] has shown little of what it does, and
-//!    needs more.
+//! 2. Their sum over the features, and over the programs that take more than they ever took ([`super::programs`]),
+//!    is held against what is needed, which moves by itself as the panel's does (`detect/threshold.rs`): up with each
+//!    report, down by as many as are allowed in the time gone by. A host seen for less than
+//!    [`SurgeConfig::young_s`] has shown little of what it does, and needs more.
 //! 3. Nothing odd is learned while a trouble lasts. Within it only what is no part of it is reported: features that
 //!    were not odd so far, or are eight times as odd as they were. When it is over a record has doubled at most, so that
 //!    what comes back all day is usual after a few times, and a rare fault stays one.
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::programs::Beyond;
 use super::verdict::Direction;
 use crate::detect::series::Severity;
+use crate::detect::threshold::{Moves, Threshold};
 
 /// When a change is a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,13 @@ impl Default for SurgeConfig {
     }
 }
 
+impl SurgeConfig {
+    fn moves(&self) -> Moves {
+        let Self { least, most, step, reports_a_day, .. } = *self;
+        Moves { least, most, step, reports_a_day }
+    }
+}
+
 /// What a host of a tenth of [`SurgeConfig::young_s`] needs more, doublings.
 pub const YOUNG: f32 = 1.3;
 /// Features that one report names at most.
@@ -88,7 +96,6 @@ const RECORD: f32 = 4.0;
 const WORSE: f32 = 8.0;
 /// What a record loses in a second: half of it in a week.
 const FADES: f32 = 1.15e-6;
-const DAY_S: f32 = 86_400.0;
 
 /// What is known of one feature; distances in usual ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -124,7 +131,8 @@ pub struct Surge {
     second: u32,
     /// Seconds judged.
     seconds: u32,
-    needed: f32,
+    /// Doublings needed now, by a host that is old enough.
+    threshold: Threshold,
     troubled_until: u32,
     troubled: bool,
 }
@@ -167,7 +175,7 @@ impl Surge {
             rows: VecDeque::new(),
             second: 0,
             seconds: 0,
-            needed: config.start,
+            threshold: Threshold::new(config.start),
             troubled_until: 0,
             troubled: false,
         }
@@ -193,10 +201,10 @@ impl Surge {
         let beyond_trouble = stands.iter().map(|stand| stand.beyond_trouble).sum::<f32>()
             + programs.iter().map(|program| program.doublings).sum::<f32>();
         let young = YOUNG * (config.young_s / self.seconds as f32).log10().max(0.0);
-        let needed = self.needed + young;
+        let needed = self.threshold.needed() + young;
         let reported = self.seconds > config.learning_s && beyond_trouble >= needed;
         if reported {
-            self.needed = (self.needed + config.step).min(config.most);
+            self.threshold.report(&config.moves());
             self.troubled = true;
         }
         if self.troubled && beyond_record >= needed / 2.0 {
@@ -217,8 +225,7 @@ impl Surge {
     /// The clock, and the end of a trouble.
     fn begin(&mut self, second: u32, row: &[f32], config: &SurgeConfig) {
         let elapsed = if self.seconds == 0 { 0 } else { second.saturating_sub(self.second) };
-        let relief = config.step * config.reports_a_day * (elapsed as f32).min(DAY_S) / DAY_S;
-        self.needed = (self.needed - relief).max(config.least);
+        self.threshold.pass(elapsed as f32, &config.moves());
         self.seconds = self.seconds.saturating_add(1);
         if elapsed > 1 {
             self.rows.clear();

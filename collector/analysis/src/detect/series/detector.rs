@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::SeriesConfig;
 use super::moments::{standardised, Mean};
+use super::past::Past;
 use super::rarity::Rarity;
 use super::reason::{reason, VIEWS};
 use super::shape::{Step, Steps};
@@ -175,6 +176,11 @@ impl SeriesDetector {
     /// Points refused so far: not a number, infinite, or not after the one before.
     pub fn refused(&self) -> u32 {
         self.refused
+    }
+
+    /// What its claims are made from.
+    pub fn past(&self) -> Past {
+        self.tails.evidence.past()
     }
 
     /// Judges the next point and learns from it. `at_us` is the point's own time, µs since 1970, UTC.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::classical::ClassicalDetector;
 use super::config::SeriesConfig;
 use super::detector::{Lesson, SeriesDetector};
+use super::past::Past;
 use super::verdict::Verdict;
 
 /// A point that was an alarm.
@@ -90,6 +91,14 @@ impl SeriesMonitor {
         match &self.detector {
             Detector::Ranked(detector) => detector.points() <= config.learning_points,
             Detector::Classical(_) => false,
+        }
+    }
+
+    /// What its claims are made from; nothing with the classical detector.
+    pub fn past(&self) -> Past {
+        match &self.detector {
+            Detector::Ranked(detector) => detector.past(),
+            Detector::Classical(_) => Past::default(),
         }
     }
 

@@ -8,10 +8,8 @@
 //!    surprised beyond one in a thousand (*together*: one cause moves many metrics). Each is ranked among
 //!    the host's own past seconds, so that series which depend on each other, or tails that over-claim,
 //!    do no harm: what matters is whether the host ever looked like this. The evidence is their sum.
-//! 2. The evidence needed moves by itself (adaptive conformal inference, Gibbs and Candès 2021): up by
-//!    [`PanelConfig::step`] with each report, down by the same times the reports allowed in the time
-//!    gone by. Whatever the data do, over T days there are at most `reports_a_day · T + (most - start) / step`
-//!    reports until the upper bound is met: a rate held by construction, not by a distribution.
+//! 2. The evidence needed moves by itself (`detect/threshold.rs`): up with each report, down by as many as are
+//!    allowed in the time gone by.
 //! 3. In a reported second Benjamini and Hochberg's (1995) procedure says which series to name, so that
 //!    of those named only [`PanelConfig::false_share`] are expected to be there by chance.
 //!
@@ -25,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rarity::Rarity;
 use super::verdict::Severity;
+use crate::detect::threshold::{Moves, Threshold};
 
 /// How a host's second is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +65,13 @@ impl Default for PanelConfig {
     }
 }
 
+impl PanelConfig {
+    fn moves(&self) -> Moves {
+        let Self { least, most, step, reports_a_day, .. } = *self;
+        Moves { least, most, step, reports_a_day }
+    }
+}
+
 /// What is asked of a host with little past is this much less than both views at a record.
 const YOUNG_SLACK: f32 = 0.3;
 /// A trouble lasts while seconds have half of the evidence needed, but no less than this: half of the little that
@@ -82,7 +88,6 @@ const SURPRISED: f32 = 3.0;
 /// Bins of 0.25 powers of ten in which Benjamini and Hochberg's line is sought.
 const BINS: usize = 64;
 const BIN: f32 = 0.25;
-const DAY_S: f32 = 86_400.0;
 
 /// State of one host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +101,7 @@ pub struct HostPanel {
     odd: u32,
     random: u32,
     /// Evidence needed now.
-    needed: f32,
+    threshold: Threshold,
     at_us: i64,
     /// When the newest trouble was reported.
     troubled_since_us: i64,
@@ -135,7 +140,7 @@ impl HostPanel {
             ranked: 0,
             odd: 0,
             random: 1,
-            needed: config.start,
+            threshold: Threshold::new(config.start),
             at_us: i64::MIN,
             troubled_since_us: i64::MIN,
             troubled_until_us: i64::MIN,
@@ -148,15 +153,14 @@ impl HostPanel {
     pub fn judge(&mut self, at_us: i64, surprises: &[f32], config: &PanelConfig) -> PanelVerdict {
         let elapsed_s = match self.at_us {
             i64::MIN => 0.0,
-            before => (at_us.saturating_sub(before) as f32 / 1e6).min(DAY_S),
+            before => at_us.saturating_sub(before) as f32 / 1e6,
         };
         if self.at_us >= at_us && self.at_us != i64::MIN {
             return self.verdict(at_us, 0.0, 0, f32::INFINITY);
         }
         self.at_us = at_us;
         self.seconds = self.seconds.saturating_add(1);
-        let relief = config.step * config.reports_a_day * elapsed_s / DAY_S;
-        self.needed = (self.needed - relief).max(config.least);
+        self.threshold.pass(elapsed_s, &config.moves());
         if surprises.is_empty() {
             return self.verdict(at_us, 0.0, 0, f32::INFINITY);
         }
@@ -173,7 +177,7 @@ impl HostPanel {
             verdict.troubled = true;
             verdict.severity = Some(Severity::of_share(evidence / needed));
             self.troubled_since_us = at_us;
-            self.needed = (self.needed + config.step).min(config.most);
+            self.threshold.report(&config.moves());
         }
         let odd = verdict.troubled && evidence >= (needed / 2.0).max(LASTS).min(needed);
         if odd {
@@ -196,7 +200,7 @@ impl HostPanel {
     /// A host of few seconds cannot bring the evidence of a long past: there it is enough that both views
     /// are about as extreme as they have ever been, which by chance, in one second, neither often is.
     fn needed_now(&self) -> f32 {
-        self.needed.min(2.0 * (self.ranked.max(1) as f32).log10() - YOUNG_SLACK)
+        self.threshold.needed().min(2.0 * (self.ranked.max(1) as f32).log10() - YOUNG_SLACK)
     }
 
     fn verdict(&self, at_us: i64, evidence: f32, surprised: u32, name_from: f32) -> PanelVerdict {

@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::arrays;
+use super::past::Past;
 use super::tail::{next, MEMORY};
 
 /// Bins; the last takes all that lies beyond.
@@ -24,7 +25,8 @@ const EXCESS_MIN: f32 = 0.35;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tail {
     /// The probability, never less than one point in all that are remembered: what is rarer than the
-    /// past is long cannot be known (on heavy tails a bolder claim was wrong by a factor of 3 to 40).
+    /// past is long cannot be known (on heavy tails a bolder claim was wrong by a factor of 3 to 40). Within
+    /// the past never bolder than `extrapolated`.
     pub claimed: f64,
     /// -log10 of the probability as the exponential tail has it, without that bound: for putting in order.
     pub extrapolated: f32,
@@ -50,19 +52,24 @@ impl Rarity {
         let place = (surprise / WIDTH).clamp(0.0, 1e6);
         let total = f32::from(self.seen) + 1.0;
         let (edge, above, excess) = self.edge();
-        let extrapolated = if place <= edge || edge == 0.0 {
+        let (extrapolated, share) = if place <= edge || edge == 0.0 {
             // Between the edges of a bin as an exponential too. Where nearly all of the past was no surprise
             // at all, nothing is known of the tail, and a first surprise is one in so many points, no more.
             let bin = (place as usize).min(BINS - 1);
             let beyond: u32 = self.counts[bin + 1..].iter().map(|count| u32::from(*count)).sum();
             let (lower, upper) = ((beyond + u32::from(self.counts[bin]) + 1) as f32, (beyond + 1) as f32);
             let within = (place - bin as f32).min(1.0);
-            total.log10() - lower.log10() * (1.0 - within) - upper.log10() * within
+            let extrapolated = total.log10() - lower.log10() * (1.0 - within) - upper.log10() * within;
+            // What is claimed takes the bin as evenly filled: where nearly all of the past is in one bin, a point near
+            // its upper edge has the exponential's rarity only if the past was an exponential within the bin.
+            (extrapolated, (lower * (1.0 - within) + upper * within) / total)
         } else {
-            total.log10() - (above + 1.0).log10() + (place - edge) / excess * std::f32::consts::LOG10_E
+            let extrapolated =
+                total.log10() - (above + 1.0).log10() + (place - edge) / excess * std::f32::consts::LOG10_E;
+            (extrapolated, 10f32.powf(-extrapolated))
         };
-        let extrapolated = extrapolated.max(0.0);
-        Tail { extrapolated, claimed: 10f64.powf(-f64::from(extrapolated)).max(1.0 / f64::from(total)) }
+        let claimed = f64::from(share).clamp(1.0 / f64::from(total), 1.0);
+        Tail { extrapolated: extrapolated.max(0.0), claimed }
     }
 
     /// The highest bin edge with [`ENOUGH`] points above, the number above, and their mean excess (bins).
@@ -79,6 +86,11 @@ impl Rarity {
             }
         }
         (0.0, 0.0, 1.0)
+    }
+
+    /// What is remembered.
+    pub fn past(&self) -> Past {
+        Past { points: self.seen, odd: self.seen - self.counts[0] }
     }
 
     /// Takes a surprise into the past.
@@ -119,6 +131,20 @@ mod tests {
             assert!((1.0 / factor..factor).contains(&claim), "10^-{surprise}: {claim} of it");
         }
         assert_eq!(rarity.tail(9.0).claimed, 1.0 / 20_001.0);
+    }
+
+    #[test]
+    fn a_point_where_nearly_all_of_the_past_lies_claims_nothing_rare() {
+        let mut rarity = Rarity::default();
+        let mut random = 1;
+        for at in 0..10_000u32 {
+            rarity.push(if at.is_multiple_of(1_000) { 3.0 } else { 0.7 }, &mut random);
+        }
+        let always = rarity.tail(0.7);
+        assert!(always.claimed > 0.05, "{always:?}: it happens 999 times of 1,000");
+        assert!(always.extrapolated > 2.5, "{always:?}: only the claim is this careful");
+        let rare = rarity.tail(3.0).claimed;
+        assert!((0.5e-3..2e-3).contains(&rare), "{rare}: it happens once in 1,000");
     }
 
     #[test]
