@@ -52,7 +52,8 @@ fn main() {
         programs.learn(verdict.troubled, matter, config.adopt_after_s);
         costs[2] += begin.elapsed().as_secs_f64();
     }
-    let [detector, surge, programs] = costs.map(|cost| cost * 1e6 / f64::from((seconds as u32 - first).max(1)));
+    let [detector, surge, programs] =
+        costs.map(|cost| cost * 1e6 / f64::from((seconds as u32 - first).max(1)));
     println!(
         "{FEATURES} features: host detector {detector:.2} µs, sudden change {surge:.2} µs a host and second"
     );
