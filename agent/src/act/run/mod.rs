@@ -4,7 +4,6 @@
 //! Paths are opened once, without following a link, and everything after goes by descriptor, so that nobody who
 //! can write to a directory can turn an action onto something else between a check and its use.
 
-mod account;
 mod cgroup;
 mod clean_up;
 mod command;
