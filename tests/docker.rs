@@ -255,3 +255,118 @@ async fn hanging(dockerd: &Dockerd, stranger: &Stranger) {
     assert!(receipt.output.contains("Docker may go on"), "{receipt:?}");
     assert!((2.0..10.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
 }
+
+/// Copies of a declared container are made, known again and removed; what fails is said in Docker's words and leaves
+/// nothing behind; nobody else's container is touched. It is looked at once: nobody is to mend what orders do to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_is_scaled_between_its_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(dockerd) = Dockerd::start(dir.path(), dir.path()).await else { return };
+    let program = Program::write(&dir.path().join("data/tools"));
+    let volume = format!("{}:/tools:ro", program.0.parent().unwrap().display());
+    let more = ["--volume", &volume, "--env", "FLEET=north", "--label", "fleet=north", "--memory", "64m"];
+    run(&dockerd, "many", &more, &["busybox", "/tools/run"]);
+    dockerd.say(&["create", "--name", "many-4", "--network", "none", "busybox", "sh"]);
+    let declared = format!(
+        "[components.many]\nruns = {{ container = \"many\", socket = {:?}, replicas_max = 4 }}\ninterval = \"1h\"\ntimeout = \"10s\"\n\
+         allow = {{ scale = true, restart = true }}\n",
+        dockerd.socket()
+    );
+    let keys = [key_to_text(&signer().public())];
+    let mut mended = Mended::prepare(Given { keys: &keys, ..Given::default() }, |_| declared).await;
+    mended.agent.through(PathBuf::from("nsenter"), &dockerd.space());
+    mended.agent.start();
+    mended.sees("many", true, SOON).await;
+    let stranger = Stranger::on(&mended.stack.nats_url()).await;
+    let fleet = Fleet { dockerd: &dockerd, stranger: &stranger };
+
+    let made = fleet.scale(3).await;
+    assert_eq!((made.outcome, made.before["replicas"].as_str()), (Outcome::Succeeded, "1"));
+    assert_eq!(made.output, "scaled many from 1 to 3 replicas: made many-2, made many-3");
+    assert_eq!(fleet.running(), ["many", "many-2", "many-3"]);
+    let words = "{{.Config.Env}} {{.Config.Labels.fleet}} {{.HostConfig.Memory}} {{.HostConfig.Binds}} {{.Config.Cmd}} {{.Image}}";
+    let like = |name| dockerd.say(&["inspect", "--format", words, name]);
+    assert_eq!((like("many-2"), like("many-3")), (like("many"), like("many")));
+    let agent = fettle("fettle-agent").display().to_string();
+    let look = || look(&dockerd.space(), mended.hosts_file(), &[&agent])["many"]["now"].clone();
+    let seen = look();
+    assert_eq!((&seen["running"], &seen["wanted"], &seen["well"]), (&3.into(), &3.into(), &true.into()));
+
+    let ids = || dockerd.say(&["ps", "--all", "--quiet", "--no-trunc"]);
+    let before = ids();
+    assert_eq!(fleet.scale(3).await.output, "scaled many from 3 to 3 replicas: nothing was done");
+    for replicas in [0, 5] {
+        assert_eq!(fleet.scale(replicas).await.outcome, Outcome::Refused { reason: Refusal::NotAllowed });
+    }
+    let tried = Order { dry_run: true, ..order(HOST, "many", Action::Scale { replicas: 1 }) };
+    let tried = stranger.receipt(&tried).await;
+    assert_eq!(tried.outcome, Outcome::WouldDo);
+    assert_eq!(tried.output, "would scale many from 3 to 1 replicas: remove many-3, remove many-2");
+    assert_eq!(ids(), before);
+
+    // One that died is seen, and started again with the others.
+    dockerd.say(&["kill", "many-2"]);
+    let seen = look();
+    assert!(seen["error"].as_str().unwrap().starts_with("many-2 is exited"), "{seen}");
+    assert_eq!((&seen["running"], &seen["wanted"]), (&2.into(), &3.into()));
+    let restarted = stranger.receipt(&order(HOST, "many", Action::Restart)).await;
+    assert_eq!(restarted.output, "restarted many, restarted many-2, restarted many-3", "{restarted:?}");
+    assert_eq!(fleet.scale(4).await.output, "scaled many from 3 to 4 replicas: made many-5");
+    assert_eq!(
+        fleet.scale(2).await.output,
+        "scaled many from 4 to 2 replicas: removed many-5, removed many-3"
+    );
+
+    // It can be made and not be started: that is said, and what was made is gone again.
+    program.take_away();
+    let failed = fleet.scale(4).await;
+    let Outcome::Failed { error } = &failed.outcome else { panic!("{failed:?}") };
+    assert!(error.starts_with("many-3: Docker would not: "), "{error}");
+    assert_eq!(failed.output, "nothing was done; removed many-3 again");
+    let names = || dockerd.say(&["ps", "--all", "--format", "{{.Names}}"]);
+    assert_eq!(names().lines().filter(|name| name.starts_with("many")).count(), 3, "{}", names());
+    assert_eq!(fleet.running(), ["many", "many-2"]);
+    assert_eq!(fleet.scale(1).await.output, "scaled many from 2 to 1 replicas: removed many-2");
+    assert_eq!((fleet.running(), state(&dockerd, "many-4").as_str()), (vec!["many".to_owned()], "created"));
+}
+
+/// The program of a container, in a directory of this host.
+struct Program(PathBuf);
+
+impl Program {
+    fn write(dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        let program = dir.join("run");
+        std::fs::write(&program, "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 0.1; done\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self(program)
+    }
+
+    fn take_away(&self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+/// The replicas of `many`.
+struct Fleet<'a> {
+    dockerd: &'a Dockerd,
+    stranger: &'a Stranger,
+}
+
+impl Fleet<'_> {
+    async fn scale(&self, replicas: u32) -> Receipt {
+        until("it has cooled down", SOON, || async {
+            let receipt = self.stranger.receipt(&order(HOST, "many", Action::Scale { replicas })).await;
+            when(receipt, |receipt| receipt.outcome != Outcome::Refused { reason: Refusal::CoolingDown })
+        })
+        .await
+    }
+
+    fn running(&self) -> Vec<String> {
+        let said = self.dockerd.say(&["ps", "--format", "{{.Names}}"]);
+        let mut names: Vec<String> =
+            said.lines().filter(|name| name.starts_with("many")).map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+}

@@ -11,6 +11,7 @@ pub mod host_file;
 pub mod pipeline;
 pub mod process_table;
 pub mod publish;
+mod replicas;
 mod run_as;
 pub mod sample;
 pub mod sample_once;

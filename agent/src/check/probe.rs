@@ -114,12 +114,13 @@ impl Probe {
                     said => said,
                 };
             }
-            Runs::Docker { container, socket } => {
-                let found = docker::container(container, socket).await?;
+            Runs::Docker { container, socket, replicas } => {
+                let found = docker::container(container, socket, replicas.is_some()).await?;
                 self.seen = processes::one(found.pid);
                 // Its process may stand in a name space of process numbers that is not ours.
-                self.seen.running =
-                    self.seen.running.max(u32::from(found.well.is_ok() && self.seen.ids.is_empty()));
+                self.seen.running = self.seen.running.max(u32::from(found.runs && self.seen.ids.is_empty()));
+                self.seen.wanted += found.copies.0;
+                self.seen.running += found.copies.1;
                 well = found.well;
             }
             Runs::Process(rule) => self.seen = processes::matching(rule, &self.before)?,

@@ -102,11 +102,24 @@ pub enum Runs {
         container: String,
         /// The socket.
         socket: PathBuf,
+        /// Fewest and most replicas, itself among them, where copies of it may be made; see `crate::replicas`.
+        replicas: Option<(u32, u32)>,
     },
     /// Someone else; found by its process only.
     Process(ProcessMatch),
     /// Nothing that could be started or signalled.
     Nothing,
+}
+
+impl Runs {
+    /// Fewest and most replicas, where it can be scaled at all.
+    pub fn replica_bounds(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Supervised(run) => Some((run.replicas_min, run.replicas_max)),
+            Self::Docker { replicas, .. } => *replicas,
+            Self::Systemd { .. } | Self::Process(_) | Self::Nothing => None,
+        }
+    }
 }
 
 /// A supervised command.
@@ -204,7 +217,7 @@ pub struct Allowed {
     pub roll_back: BTreeMap<String, RollBack>,
     /// Entries that may be failed over, by name.
     pub fail_over: BTreeMap<String, FailOver>,
-    /// `scale`, within the supervised command's bounds.
+    /// `scale`, within the bounds of the supervised command or the container.
     pub scale: bool,
     /// Commands by name.
     pub run: BTreeMap<String, Command>,

@@ -24,13 +24,14 @@ pub fn inventory(host: &str, file: &HostFile, states: &ComponentStates) -> Inven
 fn declared(component: &Component, mut complaint: String) -> Declared {
     let end = (0..=COMPLAINT_BYTES.min(complaint.len())).rev().find(|at| complaint.is_char_boundary(*at));
     complaint.truncate(end.unwrap_or(0));
-    let (kind, replica_bounds) = match &component.runs {
-        Runs::Supervised(command) => ("supervised", Some((command.replicas_min, command.replicas_max))),
-        Runs::Systemd { .. } => ("systemd", None),
-        Runs::Docker { .. } => ("docker", None),
-        Runs::Process(_) => ("process", None),
-        Runs::Nothing => ("nothing", None),
+    let kind = match &component.runs {
+        Runs::Supervised(_) => "supervised",
+        Runs::Systemd { .. } => "systemd",
+        Runs::Docker { .. } => "docker",
+        Runs::Process(_) => "process",
+        Runs::Nothing => "nothing",
     };
+    let replica_bounds = component.runs.replica_bounds();
     Declared {
         kind: kind.to_owned(),
         depends_on: component.depends_on.clone(),

@@ -28,12 +28,10 @@ impl Allowed {
             Action::FailOver { entry, to } => self.fail_over.get(entry).is_some_and(|fail_over| {
                 to.is_empty() || fail_over.candidates.iter().any(|(name, _)| name == to)
             }),
-            Action::Scale { replicas } => match runs {
-                Runs::Supervised(run) => {
-                    self.scale && (run.replicas_min..=run.replicas_max).contains(replicas)
-                }
-                _ => false,
-            },
+            Action::Scale { replicas } => {
+                self.scale
+                    && runs.replica_bounds().is_some_and(|(least, most)| (least..=most).contains(replicas))
+            }
             Action::Run { command } => self.run.contains_key(command),
         }
     }

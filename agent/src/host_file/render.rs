@@ -129,7 +129,12 @@ fn runs_json(runs: &Runs) -> Value {
             "stop_timeout": span(run.stop_timeout),
         }),
         Runs::Systemd { unit } => json!({ "unit": unit }),
-        Runs::Docker { container, socket } => json!({ "container": container, "socket": text(socket) }),
+        Runs::Docker { container, socket, replicas } => json!({
+            "container": container,
+            "socket": text(socket),
+            "replicas_min": replicas.map(|(least, _)| least),
+            "replicas_max": replicas.map(|(_, most)| most),
+        }),
         Runs::Process(ProcessMatch::PidFile(path)) => json!({ "pid_file": text(path) }),
         Runs::Process(ProcessMatch::Executable(path)) => json!({ "executable": text(path) }),
         Runs::Process(ProcessMatch::Name(name)) => json!({ "name": name }),

@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Most components of one host, and most entries of one name table.
 const MOST_COMPONENTS: usize = 512;
-/// Most replicas of a supervised command.
+/// Most replicas of a supervised command or a container.
 const MOST_REPLICAS: i64 = 64;
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
@@ -216,21 +216,33 @@ fn runs(source: &Source<'_>, raw: Option<&Spanned<RawRuns>>) -> Checked<Runs> {
             return source.wrong(container, format!("container is {text:?}; write its name or its id"));
         }
         let socket = path(source, "socket", raw.socket.as_ref())?.unwrap_or_else(|| DOCKER_SOCKET.into());
-        return Ok(Runs::Docker { container: text.clone(), socket });
+        let replicas = container_replicas(source, raw)?;
+        return Ok(Runs::Docker { container: text.clone(), socket, replicas });
     }
     process_match(source, spanned).map(Runs::Process)
 }
 
+/// Fewest and most replicas of a container, itself among them.
+fn container_replicas(source: &Source<'_>, raw: &RawRuns) -> Checked<Option<(u32, u32)>> {
+    if raw.replicas_min.is_none() && raw.replicas_max.is_none() {
+        return Ok(None);
+    }
+    let least = source.integer("replicas_min", raw.replicas_min.as_ref(), 1, 1, MOST_REPLICAS)?;
+    let most = source.integer("replicas_max", raw.replicas_max.as_ref(), least, least, MOST_REPLICAS)?;
+    Ok(Some((least as u32, most as u32)))
+}
+
 fn refuse_supervised_keys(source: &Source<'_>, raw: &RawRuns) -> Checked<()> {
     let own = "belongs beside command, for what the agent supervises; remove it";
-    let numbers = [
-        ("replicas", &raw.replicas),
-        ("replicas_min", &raw.replicas_min),
-        ("replicas_max", &raw.replicas_max),
-    ];
-    for (name, value) in numbers {
-        if let Some(value) = value {
-            return source.wrong(value, format!("{name} {own}"));
+    if let Some(replicas) = &raw.replicas {
+        return source.wrong(replicas, format!("replicas {own}"));
+    }
+    if raw.container.is_none() {
+        for (name, value) in [("replicas_min", &raw.replicas_min), ("replicas_max", &raw.replicas_max)] {
+            if let Some(value) = value {
+                let problem = format!("{name} belongs beside command or container; remove it");
+                return source.wrong(value, problem);
+            }
         }
     }
     match (&raw.directory, &raw.user, &raw.stop_signal, &raw.stop_timeout, raw.environment.keys().next()) {

@@ -62,6 +62,10 @@ fn mistakes_are_named_with_their_line_and_remedy() {
         ("[components.a]\nruns = { command = [] }", "components.toml, line 2: command is empty"),
         ("[components.a]\nruns = { unit = \"a.service\", name = \"a\" }", "components.toml, line 2: runs needs exactly one"),
         ("[components.a]\nruns = { unit = \"a.service\", replicas = 2 }", "components.toml, line 2: replicas belongs beside command"),
+        ("[components.a]\nruns = { unit = \"a.service\", replicas_max = 2 }", "components.toml, line 2: replicas_max belongs beside command or container"),
+        ("[components.a]\nruns = { container = \"a\", replicas = 2 }", "components.toml, line 2: replicas belongs beside command, for what the agent"),
+        ("[components.a]\nruns = { container = \"a\", replicas_min = 0 }", "components.toml, line 2: replicas_min is 0; write a number from 1 to 64"),
+        ("[components.a]\nruns = { container = \"a\", replicas_min = 3, replicas_max = 2 }", "components.toml, line 2: replicas_max is 2; write a number from 3 to 64"),
         ("[components.a]\ncheck = { http = \"https://h/\" }", "components.toml, line 2: http is \"https://h/\"; write"),
         ("[components.a]\ncheck = { tcp = \"h:80\" }", "components.toml, line 2: tcp is \"h:80\"; write an address"),
         ("[components.a]\ncheck = { exec = [\"/bin/true\"], user = \"nobody-of-that-name\" }", "components.toml, line 2: there is no user"),
@@ -117,6 +121,25 @@ fn a_file_that_others_may_write_is_not_taken() {
     std::fs::write(&path, text).unwrap();
     mode(0o600);
     assert!(HostFile::load(&path).unwrap_err().to_string().contains("leads to /etc"));
+}
+
+#[test]
+fn a_container_is_scaled_within_bounds_that_were_written() {
+    let text = |more: &str| {
+        format!("[components.a]\nruns = {{ container = \"a\"{more} }}\nallow = {{ scale = true }}\n")
+    };
+    let bounds = |more: &str| parse(&text(more)).unwrap().components["a"].runs.replica_bounds();
+    assert_eq!(bounds(""), None);
+    assert_eq!(bounds(", replicas_max = 4"), Some((1, 4)));
+    assert_eq!(bounds(", replicas_min = 2"), Some((2, 2)));
+    let file = parse(&text(", replicas_min = 2, replicas_max = 4")).unwrap();
+    assert_eq!(parse(&file.render()), Ok(file.clone()), "{}", file.render());
+    let component = &file.components["a"];
+    let permits = |replicas| component.allowed.permits(&Action::Scale { replicas }, &component.runs);
+    assert_eq!([1, 2, 4, 5].map(permits), [false, true, true, false]);
+    let told = super::inventory("h", &file, &Default::default());
+    assert_eq!(told.components["a"].replica_bounds, Some((2, 4)));
+    assert!(told.components["a"].offers.contains_key("scale"));
 }
 
 #[test]

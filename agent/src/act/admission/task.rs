@@ -41,6 +41,7 @@ pub(in crate::act) enum Step {
         verb: Verb,
     },
     Scale {
+        runs: Runs,
         replicas: u32,
     },
     Renice {
@@ -124,14 +125,12 @@ fn of_component(component: &Component, action: &Action, own: bool) -> Option<Ste
             Some(Step::RollBack { entry: entry.clone(), what, then })
         }
         Action::FailOver { entry, to } => fail_over(list.fail_over.get(entry)?, to),
-        Action::Scale { replicas } => match runs {
-            Runs::Supervised(run) if list.scale || own => (run.replicas_min..=run.replicas_max)
-                .contains(replicas)
-                .then_some(Step::Scale { replicas: *replicas }),
-            _ => None,
-        },
+        Action::Scale { replicas } if list.scale || own => {
+            let (least, most) = runs.replica_bounds()?;
+            (least..=most).contains(replicas).then(|| Step::Scale { runs: runs.clone(), replicas: *replicas })
+        }
         Action::Run { command } => list.run.get(command).cloned().map(Step::Run),
-        Action::Restart | Action::Start | Action::Stop | Action::Signal { .. } => None,
+        Action::Restart | Action::Start | Action::Stop | Action::Signal { .. } | Action::Scale { .. } => None,
     }
 }
 

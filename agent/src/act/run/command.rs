@@ -13,8 +13,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command as Process};
 
-use super::{account, process, tail, Failure, Ran, Report, OUTPUT_MAX};
+use super::{process, tail, Failure, Ran, Report, OUTPUT_MAX};
 use crate::host_file::Command;
+use crate::run_as::User;
 
 /// Where programs that a declared one calls are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -79,14 +80,7 @@ fn start(what: &Command, words: &[String]) -> Result<Child, String> {
         .stderr(Stdio::piped())
         .process_group(0);
     if let Some(name) = &what.user {
-        let account = account::user(name)?;
-        let own = rustix::process::geteuid();
-        if own.is_root() {
-            // With a user set, the standard library also drops all supplementary groups.
-            command.uid(account.uid).gid(account.gid);
-        } else if own.as_raw() != account.uid {
-            return Err(format!("the agent is not root and cannot run a command as {name}; run it as root"));
-        }
+        User::find(name)?.becomes(command.as_std_mut())?;
     }
     command
         .spawn()

@@ -4,7 +4,6 @@
 //! Paths are opened once, without following a link, and everything after goes by descriptor, so that nobody who
 //! can write to a directory can turn an action onto something else between a check and its use.
 
-mod account;
 mod cgroup;
 mod clean_up;
 mod command;
@@ -111,10 +110,14 @@ impl Drop for StopOnDrop {
 /// Sets the stop when the future that waits for the work is dropped.
 struct StopOnDrop(Stop);
 
-/// Does a task; returns at its time limit at the latest (a command gets a little longer to be stopped in).
+/// Does a task; returns at its time limit at the latest (a command gets a little longer to be stopped in, the scaling of a
+/// container to clean up in).
 pub(super) async fn run(task: &Task, means: &Means) -> (Outcome, Report) {
     let allowed = task.timeout + GRACE;
-    let own_timing = matches!(task.step, Step::Run(_) | Step::FailOver { .. });
+    let own_timing = matches!(
+        task.step,
+        Step::Run(_) | Step::FailOver { .. } | Step::Scale { runs: Runs::Docker { .. }, .. }
+    );
     let limit = if own_timing { allowed } else { task.timeout };
     match tokio::time::timeout(limit, step(task, means)).await {
         Ok(Ok(report)) if task.dry_run => (Outcome::WouldDo, bounded(report)),
@@ -132,7 +135,8 @@ fn left_behind(task: &Task) -> String {
         Step::Service { runs: Runs::Systemd { unit }, .. } => {
             format!("not done within {limit}; systemd goes on with its job for {unit}")
         }
-        Step::Service { runs: Runs::Docker { container, .. }, .. } => {
+        Step::Service { runs: Runs::Docker { container, .. }, .. }
+        | Step::Scale { runs: Runs::Docker { container, .. }, .. } => {
             format!("not done within {limit}; Docker may go on with {container}")
         }
         _ => String::new(),
@@ -143,7 +147,7 @@ async fn step(task: &Task, means: &Means) -> Ran {
     let dry = task.dry_run;
     match &task.step {
         Step::Service { runs, verb } => service::run(&task.component, runs, verb, dry, means).await,
-        Step::Scale { replicas } => service::scale(&task.component, *replicas, dry, means).await,
+        Step::Scale { runs, replicas } => service::scale(task, runs, *replicas, means).await,
         Step::Renice { runs, nice } => service::renice(&task.component, runs, *nice, dry, means).await,
         Step::Limit { place, resource, value } => {
             service::limit(&task.component, place, resource, *value, dry).await

@@ -4,11 +4,12 @@
 
 use std::os::fd::AsRawFd;
 
-use rustix::fs::{chmod, chownat, fstat, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{chmod, chownat, fstat, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::tree::open_plain;
-use super::{account, Report};
+use super::Report;
 use crate::host_file::Permissions;
+use crate::run_as::{self, User};
 
 /// All that a mode may have: read, write, execute, sticky.
 const MODE_MAX: u32 = 0o1777;
@@ -19,8 +20,8 @@ pub(super) fn run(entry: &Permissions, dry: bool) -> Result<Report, String> {
     if entry.mode & !MODE_MAX != 0 {
         return Err(format!("mode {:o} of {path} has a set-id bit; correct the host's file", entry.mode));
     }
-    let user = entry.user.as_deref().map(account::uid).transpose()?;
-    let group = entry.group.as_deref().map(account::group).transpose()?;
+    let user = entry.user.as_deref().map(User::find).transpose()?.map(|user| Uid::from_raw(user.uid));
+    let group = entry.group.as_deref().map(run_as::group).transpose()?.map(Gid::from_raw);
     let place = open_plain(&entry.path, OFlags::PATH)?;
     let unseen = |error| format!("{path} cannot be looked at: {error}");
     let stat = fstat(&place).map_err(unseen)?;

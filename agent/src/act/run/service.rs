@@ -1,12 +1,13 @@
 //! Restart, start, stop, signal, scale, nice value and limits, by whoever runs the component.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{getpriority_process, setpriority_process, Pid};
 
 use super::process::{self, Held};
 use super::{cgroup, docker, in_thread, systemd, Means, Ran, Report};
-use crate::act::admission::{LimitPlace, Verb};
+use crate::act::admission::{LimitPlace, Task, Verb};
 use crate::host_file::Runs;
 
 /// What a process of somebody else's gets to end in.
@@ -45,7 +46,9 @@ pub(super) async fn run(component: &str, runs: &Runs, verb: &Verb, dry: bool, me
             means.supervisor.signal(component, *number, *all).await?
         }
         (Runs::Systemd { unit }, verb) => systemd::run(unit, verb).await?,
-        (Runs::Docker { container, socket }, verb) => docker::run(socket, container, verb).await?,
+        (Runs::Docker { container, socket, replicas }, verb) => {
+            docker::run(declared(container, socket, *replicas), verb).await?
+        }
         (Runs::Process(wanted), Verb::Stop) => process::stop(wanted, STOP_PATIENCE).await?,
         (Runs::Process(wanted), Verb::Signal { number, all, name }) => {
             let (wanted, number, all) = (wanted.clone(), *number, *all);
@@ -64,8 +67,16 @@ pub(super) async fn run(component: &str, runs: &Runs, verb: &Verb, dry: bool, me
     Ok(Report::says(said))
 }
 
-/// The number of replicas of a supervised command.
-pub(super) async fn scale(component: &str, replicas: u32, dry: bool, means: &Means) -> Ran {
+fn declared<'a>(container: &'a str, socket: &'a Path, replicas: Option<(u32, u32)>) -> docker::Declared<'a> {
+    docker::Declared { socket, container, is_scaled: replicas.is_some() }
+}
+
+/// The number of replicas of a supervised command or a container.
+pub(super) async fn scale(task: &Task, runs: &Runs, replicas: u32, means: &Means) -> Ran {
+    let (component, dry) = (&task.component, task.dry_run);
+    if let Runs::Docker { container, socket, replicas: bounds } = runs {
+        return docker::scale(declared(container, socket, *bounds), replicas, task.timeout, dry).await;
+    }
     let now = means.supervisor.state(component)?.replicas;
     if dry {
         return Ok(Report::says(format!("would scale {component} from {now} to {replicas} replicas")));
@@ -79,8 +90,8 @@ pub(super) async fn renice(component: &str, runs: &Runs, nice: i8, dry: bool, me
     let (seen, named) = match runs {
         Runs::Supervised(_) => (means.supervisor.state(component)?.pids().collect(), Vec::new()),
         Runs::Systemd { unit } => (Vec::new(), systemd::processes(unit).await?),
-        Runs::Docker { container, socket } => {
-            (Vec::new(), vec![docker::main_process(socket, container).await?])
+        Runs::Docker { container, socket, replicas } => {
+            (Vec::new(), docker::main_processes(declared(container, socket, *replicas)).await?)
         }
         _ => (Vec::new(), Vec::new()),
     };
@@ -140,8 +151,8 @@ pub(super) async fn limit(component: &str, place: &LimitPlace, resource: &str, v
             Ok(Report::says(format!("would set {resource} of {} to {value}", target(component, runs))))
         }
         LimitPlace::Runs(Runs::Systemd { unit }) => Ok(systemd::limit(unit, resource, value).await?),
-        LimitPlace::Runs(Runs::Docker { container, socket }) => {
-            Ok(docker::limit(socket, container, resource, value).await?)
+        LimitPlace::Runs(Runs::Docker { container, socket, replicas }) => {
+            Ok(docker::limit(declared(container, socket, *replicas), resource, value).await?)
         }
         LimitPlace::Runs(_) => {
             Err(format!("nobody is known to limit {component}; declare its cgroup").into())

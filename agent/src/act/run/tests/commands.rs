@@ -96,7 +96,7 @@ fn a_command_runs_as_its_user_without_roots_groups() {
     let command = Command { user: Some("nobody".into()), ..shell("id -u; id -G") };
     let (outcome, report) = done(Step::Run(command), LIMIT);
     assert_eq!(outcome, Outcome::Succeeded, "{report:?}");
-    let nobody = account::user("nobody").unwrap();
+    let nobody = crate::run_as::User::find("nobody").unwrap();
     assert_eq!(report.output, format!("{}\n{}\n", nobody.uid, nobody.gid));
     let command = Command { user: Some("no such user".into()), ..shell("id") };
     let (outcome, _) = done(Step::Run(command), LIMIT);

@@ -170,10 +170,10 @@ fn the_nice_value_is_set_and_the_old_one_reported() {
 
 #[test]
 fn nobody_is_signalled_when_nobody_is_there() {
-    let runs = Runs::Docker { container: "x".into(), socket: "/nowhere/docker.sock".into() };
+    let runs = Runs::Docker { container: "x".into(), socket: "/nowhere/docker.sock".into(), replicas: None };
     let (outcome, _) = done(Step::Service { runs, verb: Verb::Restart }, Duration::from_secs(5));
     assert!(matches!(outcome, Outcome::Failed { error } if error.contains("Docker does not answer")));
-    let runs = Runs::Docker { container: "../../images".into(), socket: "/nowhere".into() };
+    let runs = Runs::Docker { container: "../../images".into(), socket: "/nowhere".into(), replicas: None };
     let (outcome, _) = done(Step::Service { runs, verb: Verb::Restart }, Duration::from_secs(5));
     assert!(matches!(outcome, Outcome::Failed { error } if error.contains("no container's name")));
 }
