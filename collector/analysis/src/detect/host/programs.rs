@@ -14,19 +14,15 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::surge::doublings;
+use super::surge::{doublings, FADES, WORSE};
 
 /// Programs of one host that are remembered.
 pub const MOST: usize = 512;
 /// Seconds of the mean of processor time that counts more, and how much more.
 const LASTS: usize = 4;
 const LASTING: f32 = 1.5;
-/// Within a trouble, what is part of it counts only from so many times its peak on.
-const WORSE: f32 = 8.0;
 /// A trouble multiplies what a program was seen to take by this much at most: a job of every night is usual after four.
 const ADOPTED: f32 = 2.0;
-/// What a record loses in a second: half of it in a week.
-const FADES: f32 = 1.15e-6;
 
 /// What one process takes.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -93,9 +93,9 @@ const PULL: f32 = 4.0;
 /// A record below this many usual distances is none.
 const RECORD: f32 = 4.0;
 /// Within a trouble, what is part of it counts only from so many times its peak on.
-const WORSE: f32 = 8.0;
+pub(super) const WORSE: f32 = 8.0;
 /// What a record loses in a second: half of it in a week.
-const FADES: f32 = 1.15e-6;
+pub(super) const FADES: f32 = 1.15e-6;
 
 /// What is known of one feature; distances in usual ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
