@@ -5,9 +5,11 @@
 pub mod act;
 pub mod check;
 pub mod config;
+mod dir_lock;
 pub mod discover;
 pub mod handoff;
 pub mod host_file;
+mod pid_file;
 pub mod pipeline;
 pub mod process_table;
 pub mod publish;

@@ -47,6 +47,8 @@ fn every_family_is_read() {
     assert_eq!(at("network", "eth0", "tx_errors"), 1);
     assert_eq!(at("net_stack", "", "softnet_processed"), 0x1000 * 4 + 6);
     assert_eq!(at("net_stack", "", "sockets_used"), 412);
+    assert_eq!(at("net_stack", "", "conntrack_entries"), 4_711);
+    assert_eq!(at("net_stack", "", "conntrack_max"), 262_144);
     assert_eq!(at("interrupts", "LOC|Local timer interrupts", "count"), 36_600_000);
     assert_eq!(at("interrupts", "124|IR-PCI-MSI 524288-edge nvme0q0", "count"), 120_005);
     assert_eq!(at("softirqs", "3", "rcu"), 2_500_003);
@@ -63,7 +65,8 @@ fn processes_and_their_details_are_read() {
     assert_eq!(at("process", "state"), i64::from(b'R'));
     assert_eq!(at("process", "rss_bytes"), 9000 * rustix::param::page_size() as i64);
     assert_eq!(at("process", "threads"), 4);
-    assert_eq!(at("process_detail", "sources") & 7, 7);
+    assert_eq!(at("process_detail", "sources") & 23, 23);
+    assert_eq!(at("process_detail", "fd_limit"), 4_096);
     assert_eq!(at("process_detail", "swap_bytes"), 64 * 1024);
     assert_eq!(at("process_detail", "wait_ns"), 812_000);
     assert_eq!(at("process_detail", "uid"), 33);

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::address::without_user;
 
 /// Where NATS is when nothing is said.
@@ -27,28 +29,47 @@ pub enum Credentials {
     },
 }
 
-/// The keys of `[nats]` that say how to connect, as they were written.
-#[derive(Debug, Clone, Default)]
-pub struct RawAccess {
-    /// `url`.
-    pub url: Option<String>,
-    /// `credentials_file`.
-    pub credentials_file: Option<PathBuf>,
-    /// `nkey_file`.
-    pub nkey_file: Option<PathBuf>,
-    /// `user`.
-    pub user: Option<String>,
-    /// `password_file`.
-    pub password_file: Option<PathBuf>,
-    /// `tls`.
-    pub tls: Option<bool>,
-    /// `tls_ca_file`.
-    pub tls_ca_file: Option<PathBuf>,
-    /// `tls_cert_file`.
-    pub tls_cert_file: Option<PathBuf>,
-    /// `tls_key_file`.
-    pub tls_key_file: Option<PathBuf>,
+/// Hands the keys of `[nats]` that say how to connect to the macro `$with`, as fields with their documentation. What a
+/// file may say stands here alone: a program that wants to know more of each key, such as its place, defines its own struct
+/// from the same list.
+#[macro_export]
+macro_rules! access_keys {
+    ($with:ident) => {
+        $with! {
+            /// `nats://127.0.0.1:4222` by default; several servers of one cluster separated by commas.
+            url: String,
+            /// Credentials file: a JWT and its seed.
+            credentials_file: std::path::PathBuf,
+            /// File with an nkey seed.
+            nkey_file: std::path::PathBuf,
+            /// User, with `password_file`.
+            user: String,
+            /// File with the user's password.
+            password_file: std::path::PathBuf,
+            /// Insists on TLS whatever the URL says.
+            tls: bool,
+            /// Certificates that sign the server's.
+            tls_ca_file: std::path::PathBuf,
+            /// One's own certificate, with `tls_key_file`.
+            tls_cert_file: std::path::PathBuf,
+            /// Its key.
+            tls_key_file: std::path::PathBuf,
+        }
+    };
 }
+
+macro_rules! raw_access {
+    ($($(#[$about:meta])* $key:ident: $type:ty,)*) => {
+        /// The keys of `[nats]` that say how to connect, as they were written.
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct RawAccess {
+            $($(#[$about])* pub $key: Option<$type>,)*
+        }
+    };
+}
+
+access_keys!(raw_access);
 
 /// How to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+use fettle_shared::error_kind::ErrorKind;
+
 use crate::handoff::{ProcessId, SupervisedState};
 use crate::host_file::ProcessMatch;
+use crate::pid_file::PidFile;
 use crate::process_table::{all, see, see_again, Seen};
 
 use super::verdict::{Failure, Processes};
@@ -64,7 +67,7 @@ pub(super) fn matching(rule: &ProcessMatch, before: &[ProcessId]) -> Result<Proc
         }
     }
     let found = match rule {
-        ProcessMatch::PidFile(path) => see(pid_in(path)?),
+        ProcessMatch::PidFile(path) => see(named_in(path)?),
         _ => {
             let mut found = None;
             // The oldest: workers come after the one that started them.
@@ -84,7 +87,7 @@ pub(super) fn matching(rule: &ProcessMatch, before: &[ProcessId]) -> Result<Proc
 fn fits(rule: &ProcessMatch, seen: &Seen) -> Result<bool, Failure> {
     let pid = seen.id.pid;
     Ok(match rule {
-        ProcessMatch::PidFile(path) => pid_in(path)? == pid,
+        ProcessMatch::PidFile(path) => named_in(path)? == pid,
         ProcessMatch::Executable(path) => {
             std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe, path))
         }
@@ -102,10 +105,18 @@ fn is_same(exe: &Path, path: &Path) -> bool {
             .is_some_and(|exe| Path::new(exe) == path)
 }
 
-fn pid_in(path: &Path) -> Result<i32, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|cause| Failure::of_io(&path.display().to_string(), &cause))?;
-    let pid =
-        text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).filter(|pid: &i32| *pid > 0);
-    pid.ok_or_else(|| Failure::new(format!("{} holds no process id", path.display())))
+/// The process that a pid file names, if it may name it.
+fn named_in(path: &Path) -> Result<i32, Failure> {
+    let file = PidFile::read(path).map_err(|cause| Failure::of_io(&path.display().to_string(), &cause))?;
+    if file.may_name_its_process() || see(file.pid).is_none() {
+        return Ok(file.pid);
+    }
+    Err(Failure::of(
+        ErrorKind::Permission,
+        format!(
+            "{} names process {} of another user; let root or that user write the file",
+            path.display(),
+            file.pid
+        ),
+    ))
 }

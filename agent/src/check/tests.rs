@@ -207,6 +207,15 @@ async fn dead_stopped_and_zombie_processes_are_told_apart() {
         .error
         .contains("No such file"));
     assert!(failure("[components.a]\nruns = { name = \"no-such-name\" }").await.error.contains("0 of 1"));
+    if rustix::process::geteuid().is_root() {
+        std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+        rustix::fs::chown(&path, Some(rustix::fs::Uid::from_raw(65_534)), None).unwrap();
+        assert!(failure(&text).await.error.contains("of another user"));
+    }
+    std::fs::remove_file(&path).unwrap();
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert!(failure(&text).await.error.contains("is no pid file"), "and a pipe holds up nobody");
     let own = std::env::current_exe().unwrap();
     let own = checked(&format!("[components.a]\nruns = {{ executable = {own:?} }}")).await;
     assert_eq!(own["a"].result, Ok(()));

@@ -1,8 +1,10 @@
 //! The file as it is written: every key optional, unknown ones refused by name and line.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
+use fettle_shared::access::RawAccess;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -22,23 +24,37 @@ pub(super) struct Raw {
     pub act: RawAct,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawNats {
-    pub url: Value<String>,
-    pub partitions: Value<i64>,
-    pub credentials_file: Value<PathBuf>,
-    pub nkey_file: Value<PathBuf>,
-    pub user: Value<String>,
-    pub password_file: Value<PathBuf>,
-    pub tls: Value<bool>,
-    pub tls_ca_file: Value<PathBuf>,
-    pub tls_cert_file: Value<PathBuf>,
-    pub tls_key_file: Value<PathBuf>,
-    pub window: Value<i64>,
-    pub ack_timeout: Value<Span>,
-    pub resend_after: Value<Span>,
+macro_rules! raw_nats {
+    ($($(#[$about:meta])* $key:ident: $type:ty,)*) => {
+        /// `[nats]`: how to connect, as shared says, and how to publish.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct RawNats {
+            $($(#[$about])* $key: Value<$type>,)*
+            pub partitions: Value<i64>,
+            pub window: Value<i64>,
+            pub ack_timeout: Value<Span>,
+            pub resend_after: Value<Span>,
+        }
+
+        impl RawNats {
+            /// How to connect, without the places in the file.
+            pub(super) fn access(&self) -> RawAccess {
+                RawAccess { $($key: self.$key.as_ref().map(|value| value.get_ref().clone()),)* }
+            }
+
+            /// Where in the file the value of such a key stands, if it does.
+            pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+                match key {
+                    $(stringify!($key) => self.$key.as_ref().map(Spanned::span),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
+
+fettle_shared::access_keys!(raw_nats);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fettle_shared::access::{servers, Access, AccessError, RawAccess};
+use fettle_shared::access::{servers, Access, AccessError};
 use fettle_shared::catalogue::catalogue;
 use fettle_shared::subjects::{agent_name_from, is_agent_name};
 use toml::Spanned;
@@ -92,41 +92,15 @@ fn nats(source: &Source<'_>, raw: &RawNats, overrides: &Overrides) -> Checked<Na
 }
 
 fn access(source: &Source<'_>, raw: &RawNats, overrides: &Overrides) -> Checked<Access> {
-    fn plain<T: Clone>(value: &Option<Spanned<T>>) -> Option<T> {
-        value.as_ref().map(|value| value.get_ref().clone())
-    }
     let flag = |problem| ConfigError::Flag { flag: "--nats", problem };
     overrides.nats.as_deref().map(servers).transpose().map_err(flag)?;
-    let settled = RawAccess {
-        url: overrides.nats.clone().or_else(|| plain(&raw.url)),
-        credentials_file: plain(&raw.credentials_file),
-        nkey_file: plain(&raw.nkey_file),
-        user: plain(&raw.user),
-        password_file: plain(&raw.password_file),
-        tls: plain(&raw.tls),
-        tls_ca_file: plain(&raw.tls_ca_file),
-        tls_cert_file: plain(&raw.tls_cert_file),
-        tls_key_file: plain(&raw.tls_key_file),
-    };
-    settled.with_nkey_file(overrides.nats_nkey_file.as_deref()).settle().or_else(
-        |AccessError { key, problem }| {
-            let files = [
-                ("nkey_file", &raw.nkey_file),
-                ("password_file", &raw.password_file),
-                ("tls_cert_file", &raw.tls_cert_file),
-                ("tls_key_file", &raw.tls_key_file),
-            ];
-            let words = [("url", &raw.url), ("user", &raw.user)];
-            let file = files.into_iter().find(|(name, _)| *name == key).and_then(|(_, at)| at.as_ref());
-            let word = words.into_iter().find(|(name, _)| *name == key).and_then(|(_, at)| at.as_ref());
-            match (file, word) {
-                (Some(at), _) => source.wrong(at, problem),
-                (_, Some(at)) => source.wrong(at, problem),
-                // What the file does not say, the command line did.
-                (None, None) => Err(ConfigError::Flag { flag: "--nats", problem }),
-            }
-        },
-    )
+    let mut written = raw.access().with_nkey_file(overrides.nats_nkey_file.as_deref());
+    written.url = overrides.nats.clone().or(written.url);
+    written.settle().or_else(|AccessError { key, problem }| match raw.place(key) {
+        Some(place) => source.wrong_at(&place, problem),
+        // What the file does not say, the command line did.
+        None => Err(flag(problem)),
+    })
 }
 
 fn spool(source: &Source<'_>, raw: &RawSpool, overrides: &Overrides, host: &Host) -> Checked<SpoolSettings> {

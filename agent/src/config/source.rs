@@ -1,6 +1,7 @@
 //! A file of TOML while it is settled: what is wrong is said with the file, the line and what to write
 //! instead. The agent's configuration and the host's file are both read by it.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +24,12 @@ pub(crate) type Checked<T> = Result<T, ConfigError>;
 impl Source<'_> {
     /// Refuses what stands at `at`.
     pub(crate) fn wrong<T, V>(&self, at: &Spanned<V>, problem: impl Into<String>) -> Checked<T> {
-        let line = line_of(self.text, at.span().start);
+        self.wrong_at(&at.span(), problem)
+    }
+
+    /// Refuses what these bytes of the text say.
+    pub(crate) fn wrong_at<T>(&self, place: &Range<usize>, problem: impl Into<String>) -> Checked<T> {
+        let line = line_of(self.text, place.start);
         Err(ConfigError::At { path: self.path.to_owned(), line, problem: problem.into() })
     }
 

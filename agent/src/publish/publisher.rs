@@ -276,6 +276,12 @@ impl Publisher {
                 self.flow.disconnect();
                 self.ensuring = None;
             }
+            LinkEvent::Trouble(what) if self.ensuring.is_some() && stream::may_not_make(&what) => {
+                self.ensuring = None;
+                tracing::info!(
+                    "the stream is not there, and a collector's to make; frames wait in the spool"
+                );
+            }
             LinkEvent::Trouble(what) => self.complain(&what, now),
         }
     }

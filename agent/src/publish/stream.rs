@@ -1,4 +1,4 @@
-//! The stream the frames go to: looked at after every connect, made when it is missing.
+//! The stream the frames go to: looked at after every connect, made when it is missing and this login may.
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream, ErrorCode};
@@ -31,6 +31,13 @@ pub(super) async fn ensure(context: jetstream::Context) -> Result<StreamSeen, St
     }
     let stream = context.create_stream(config(&METRICS_SHAPE)).await.map_err(|error| error.to_string())?;
     Ok(seen(stream.cached_info(), true))
+}
+
+/// Whether the server says here that this login may not make the stream. It says so beside the request, which itself is never
+/// answered: who waited for that would wait for the whole time of a request.
+pub(super) fn may_not_make(trouble: &str) -> bool {
+    let trouble = trouble.to_lowercase();
+    trouble.contains("permissions violation") && trouble.contains("$js.api.stream.create.")
 }
 
 fn config(shape: &StreamShape) -> stream::Config {

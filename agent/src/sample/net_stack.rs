@@ -1,5 +1,6 @@
 //! Protocol counters of the network stack: the paired lines of snmp and netstat, the words of
-//! sockstat, the hexadecimal columns of softnet_stat and the keyed lines of snmp6, in one row.
+//! sockstat, the hexadecimal columns of softnet_stat, the keyed lines of snmp6 and the two numbers of
+//! connection tracking, in one row.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use fettle_shared::catalogue::{Catalogue, Family};
 use super::file::{KernelFile, Style};
 use super::keyed::{KeyedTable, Parsed};
 use super::number::Cursor;
-use super::source::{HostRow, Progress, Scan, Source};
+use super::source::{column, HostRow, Progress, Scan, Source};
 use super::GapCause;
 
 pub(crate) struct NetStackSource {
@@ -18,6 +19,8 @@ pub(crate) struct NetStackSource {
     softnet: KernelFile,
     /// Column of the family for a column of softnet_stat.
     softnet_columns: Vec<(usize, usize)>,
+    /// Entries of the connection tracking table, and how many it may have; absent without the module.
+    conntrack: [(KernelFile, usize); 2],
     host: HostRow,
 }
 
@@ -37,6 +40,10 @@ impl NetStackSource {
             snmp6: (file("snmp6"), KeyedTable::new(family, "snmp6 ")),
             softnet: file("softnet_stat"),
             softnet_columns,
+            conntrack: [("count", "conntrack_entries"), ("max", "conntrack_max")].map(|(file, metric)| {
+                let path = proc_root.join("sys/net/netfilter").join(format!("nf_conntrack_{file}"));
+                (KernelFile::new(&path, Style::Whole), column(family, metric))
+            }),
             host: HostRow::new(family),
         })
     }
@@ -56,6 +63,21 @@ impl NetStackSource {
                     self.host.row[*column] = self.host.row[*column].wrapping_add(value);
                 }
                 at += 1;
+            }
+        }
+    }
+}
+
+impl NetStackSource {
+    fn read_conntrack(&mut self, scan: &mut Scan<'_>) {
+        for (file, column) in &mut self.conntrack {
+            let Some(reading) = scan.read(file).filter(|r| !r.is_same()) else { continue };
+            match Cursor::new(reading.new).number() {
+                Some(number) => {
+                    self.host.row[*column] = number;
+                    self.host.presence.mark(*column);
+                }
+                None => scan.gaps.count(GapCause::Malformed),
             }
         }
     }
@@ -87,6 +109,7 @@ impl Source for NetStackSource {
             }
         }
         self.read_softnet(scan);
+        self.read_conntrack(scan);
         self.host.fresh = true;
         if read > 0 {
             self.host.push(scan);

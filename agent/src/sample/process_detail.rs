@@ -20,6 +20,10 @@ const IO: i64 = 1;
 const SCHEDSTAT: i64 = 2;
 const STATUS: i64 = 4;
 const FD: i64 = 8;
+const LIMITS: i64 = 16;
+
+/// How the line of /proc/PID/limits begins whose next word is the soft limit of descriptors.
+const OPEN_FILES: &[u8] = b"Max open files";
 
 pub(crate) struct Detail {
     id: u16,
@@ -31,6 +35,7 @@ pub(crate) struct Detail {
     sources: usize,
     run: usize,
     fds: usize,
+    fd_limit: usize,
     /// Since kernel 6.2 the size of /proc/PID/fd is the number of descriptors.
     counts_fds: bool,
 }
@@ -53,6 +58,7 @@ impl Detail {
             sources: column(family, "sources"),
             run: column(family, "run_ns"),
             fds,
+            fd_limit: column(family, "fd_limit"),
             counts_fds,
         }
     }
@@ -93,6 +99,12 @@ impl Detail {
         if let Some(n) = content(b"status", scan) {
             sources |= if self.status.parse(&scan.scratch[..n], &mut self.row) > 0 { STATUS } else { 0 };
         }
+        if let Some(n) = content(b"limits", scan) {
+            if let Some(limit) = parse_fd_limit(&scan.scratch[..n]) {
+                self.row[self.fd_limit] = limit;
+                sources |= LIMITS;
+            }
+        }
         if self.counts_fds {
             let stat =
                 rustix::fs::statat(proc_dir, pid_path(process.pid, b"fd", &mut path), AtFlags::empty());
@@ -123,6 +135,40 @@ impl Detail {
     pub(crate) fn end(&mut self, process: &Process) {
         if let Some(slot) = process.detail_slot {
             self.slots.end(&process.key(), slot);
+        }
+    }
+}
+
+/// The soft limit of descriptors in /proc/PID/limits (proc(5)); none of it is said to be `unlimited`, because
+/// the kernel allows no more than fs.nr_open.
+fn parse_fd_limit(bytes: &[u8]) -> Option<i64> {
+    let mut lines = Cursor::new(bytes);
+    while let Some(line) = lines.line() {
+        if let Some(rest) = line.strip_prefix(OPEN_FILES) {
+            return Cursor::new(rest).number();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_running_kernels_limits_agree_with_procfs() {
+        let bytes = std::fs::read("/proc/self/limits").unwrap();
+        let oracle = procfs::process::Process::myself().unwrap().limits().unwrap().max_open_files.soft_limit;
+        let procfs::process::LimitValue::Value(soft) = oracle else { panic!("no limit: {oracle:?}") };
+        assert_eq!(parse_fd_limit(&bytes), Some(soft as i64));
+        assert_eq!(parse_fd_limit(b"Max processes 1 2 processes\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in "((Max open files|Max)[0-9a-z ]{0,12}\n?){0,4}") {
+            parse_fd_limit(bytes.as_bytes());
         }
     }
 }

@@ -322,8 +322,9 @@ mod tests {
 
     #[test]
     fn frames_come_each_second_whole_and_in_order() {
+        // The budget is for the whole process, in which other tests run too.
         let settings =
-            SamplerSettings { target_rate: 20_000.0, cpu_budget_percent: 100.0, ..Default::default() };
+            SamplerSettings { target_rate: 20_000.0, cpu_budget_percent: 100_000.0, ..Default::default() };
         let sampler = Sampler::open(settings, catalogue()).unwrap();
         let figures = Arc::new(Figures::default());
         let stop = AtomicBool::new(false);
@@ -337,7 +338,8 @@ mod tests {
             &stop,
             |header, bytes| {
                 frames.push((*header, bytes.to_vec()));
-                stop.store(frames.len() == 3, Ordering::Release);
+                // A thread that is late seals a second only at the next one's first scan, which is sealed at the stop.
+                stop.store(frames.len() >= 3, Ordering::Release);
             },
         )
         .unwrap();
@@ -354,7 +356,8 @@ mod tests {
         }
         assert!(seconds.windows(2).all(|w| w[0] < w[1]), "{seconds:?}");
         assert_eq!(figures.samples_taken.get(), samples, "what was taken was sealed");
-        assert_eq!(figures.frames.get(), 3);
+        assert!((3..=4).contains(&frames.len()), "{}", frames.len());
+        assert_eq!(figures.frames.get(), frames.len() as u64);
         assert!(figures.rss_bytes.get() > 0 && figures.open_fds.get() > 3);
         assert!(figures.scan_interval_us.get() > 50_000, "20,000 a second need few scans here");
     }

@@ -4,7 +4,6 @@
 //! given up and on the list of what the next report will say.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use super::pending::{Held, Pending};
 use super::ranges::Ranges;
 use super::state::{State, StateFile};
 use super::{Durability, Recovery, SpoolError, SpoolSettings};
+use crate::dir_lock::DirLock;
 
 /// How long to leave a disk alone that refused a write, at first.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) struct Trouble {
 pub struct Spool {
     pub(super) settings: SpoolSettings,
     pub(super) agent: AgentName,
-    pub(super) _lock: File,
+    pub(super) _lock: DirLock,
     pub(super) state_file: StateFile,
     pub(super) log: Log,
     /// The boot a restart would continue, as the state file has it.

@@ -2,13 +2,11 @@
 //! finds what is missing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use fettle_shared::frame::{decode, AgentName, DroppedRange, Scratch};
-use rustix::fs::{flock, FlockOperation};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::log::Log;
@@ -16,6 +14,7 @@ use super::ranges::Ranges;
 use super::state::{State, StateFile};
 use super::walk::{Tail, Walk};
 use super::{Durability, SpoolError, SpoolSettings};
+use crate::dir_lock::DirLock;
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Recovery {
 /// All that a spool starts from.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub lock: File,
+    pub lock: DirLock,
     pub state_file: StateFile,
     pub state: State,
     pub log: Log,
@@ -51,7 +50,8 @@ pub(super) fn open(settings: &SpoolSettings, agent: AgentName, host_boot: u64) -
     let dir = &settings.dir;
     let unusable = |cause| SpoolError::Unusable { path: dir.clone(), cause };
     std::fs::create_dir_all(dir).map_err(unusable)?;
-    let lock = lock(dir)?;
+    let lock =
+        DirLock::take(dir).map_err(unusable)?.ok_or_else(|| SpoolError::InUse { path: dir.clone() })?;
     let (state_file, before) = StateFile::open(dir).map_err(unusable)?;
     let mut survey = Survey::default();
     let sync = settings.durability == Durability::Power;
@@ -110,21 +110,6 @@ pub(super) fn fresh_boot() -> u64 {
 /// Identifies this boot of the kernel.
 pub(super) fn host_boot() -> u64 {
     std::fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| xxh3_64(&id))
-}
-
-fn lock(dir: &Path) -> Result<File, SpoolError> {
-    let unusable = |cause| SpoolError::Unusable { path: dir.to_owned(), cause };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join("lock"))
-        .map_err(unusable)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::InUse { path: dir.to_owned() }),
-        Err(errno) => Err(unusable(errno.into())),
-    }
 }
 
 /// What the walks add up to.

@@ -7,6 +7,7 @@ mod collector;
 mod crash;
 mod frames;
 mod full_disk;
+mod login;
 mod nats;
 mod page;
 mod process;

@@ -30,18 +30,30 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) struct Nats {
     port: u16,
     dir: TempDir,
+    /// With its configuration, if it has one.
+    config: Option<tempfile::NamedTempFile>,
     child: Option<Child>,
 }
 
 impl Nats {
     /// A port and a directory; no server yet.
     pub(crate) fn down() -> Self {
-        Self { port: free_port(), dir: tempfile::tempdir().unwrap(), child: None }
+        Self { port: free_port(), dir: tempfile::tempdir().unwrap(), config: None, child: None }
     }
 
     /// A running server.
     pub(crate) fn up() -> Self {
         let mut nats = Self::down();
+        nats.start();
+        nats
+    }
+
+    /// A running server that was given this configuration too.
+    pub(crate) fn up_with(config: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), config).unwrap();
+        let mut nats = Self::down();
+        nats.config = Some(file);
         nats.start();
         nats
     }
@@ -52,9 +64,11 @@ impl Nats {
 
     /// Starts the server and waits until it takes connections.
     pub(crate) fn start(&mut self) {
+        let config = self.config.as_ref().map(|file| ["-c".as_ref(), file.path().as_os_str()]);
         let child = Command::new(binary())
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
             .arg(self.dir.path())
+            .args(config.into_iter().flatten())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

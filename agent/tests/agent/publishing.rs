@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fettle_agent::handoff::{Figures, FrameQueue, SpoolHandle};
 use fettle_agent::publish::{NatsSettings, Publisher};
 use fettle_agent::spool::{Spool, SpoolSettings, SpoolThread};
+use fettle_shared::access::Access;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -16,10 +17,10 @@ use crate::frames::frame;
 use crate::nats::Nats;
 
 /// An agent without its sampler.
-struct Agent {
+pub(crate) struct Agent {
     frames: FrameQueue,
     handle: SpoolHandle,
-    figures: Arc<Figures>,
+    pub(crate) figures: Arc<Figures>,
     spool: SpoolThread,
     stop: watch::Sender<bool>,
     publishing: JoinHandle<()>,
@@ -29,13 +30,21 @@ struct Agent {
 
 impl Agent {
     async fn start(url: &str, dir: &Path) -> Self {
+        Self::log_in(Access::new(url), dir).await
+    }
+
+    pub(crate) async fn log_in(access: Access, dir: &Path) -> Self {
         let settings = SpoolSettings { segment: 64 << 10, ..SpoolSettings::at(dir) };
         let (mut spool, recovery) = Spool::open(settings, "a").unwrap();
         let (boot, resume_at, figures) = (spool.boot(), spool.resume_at(), Arc::new(Figures::default()));
         let (spool, frames, handle) = SpoolThread::start(spool, figures.clone()).unwrap();
         let patience = (Duration::from_secs(1), Duration::from_secs(2));
-        let nats =
-            NatsSettings { ack_timeout: patience.0, resend_after: patience.1, ..NatsSettings::new(url) };
+        let nats = NatsSettings {
+            access,
+            ack_timeout: patience.0,
+            resend_after: patience.1,
+            ..NatsSettings::new("")
+        };
         let publisher =
             Publisher::start(nats, "a", &recovery.agents, handle.clone(), resume_at, figures.clone())
                 .await
@@ -47,7 +56,7 @@ impl Agent {
         Self { frames, handle, figures, spool, stop, publishing, boot, tag: 0 }
     }
 
-    fn offer(&mut self, count: u64) {
+    pub(crate) fn offer(&mut self, count: u64) {
         for _ in 0..count {
             let (header, bytes) = frame("a", self.tag);
             self.tag += 1;
@@ -56,7 +65,7 @@ impl Agent {
     }
 
     /// Waits for the spool and the publisher.
-    async fn until(&self, what: &str, done: impl Fn(&Figures) -> bool) {
+    pub(crate) async fn until(&self, what: &str, done: impl Fn(&Figures) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !done(&self.figures) {
             assert!(Instant::now() < deadline, "{what}");
@@ -74,14 +83,14 @@ impl Agent {
             .unwrap();
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(true).unwrap();
         self.publishing.await.unwrap();
         self.spool.close();
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 

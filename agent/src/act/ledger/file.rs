@@ -6,10 +6,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{fallocate, flock, FallocateFlags, FlockOperation};
+use rustix::fs::{fallocate, FallocateFlags};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::act::ActError;
+use crate::dir_lock::DirLock;
 
 const NAME: &str = "ledger";
 const MAGIC: u32 = u32::from_le_bytes(*b"FTLR");
@@ -43,7 +44,7 @@ pub(super) struct Log {
     /// Length after it was last written anew.
     short: u64,
     /// Held for as long as this agent lives.
-    _lock: File,
+    _lock: DirLock,
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ActError {
@@ -63,9 +64,10 @@ impl Log {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(dir).map_err(failed("made", dir))?;
         let lock_path = dir.join("lock");
-        let lock = options().open(&lock_path).map_err(failed("opened", &lock_path))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|cause| failed("locked", &lock_path)(cause.into()))?;
+        let taken = || std::io::Error::from(std::io::ErrorKind::WouldBlock);
+        let lock = DirLock::take(dir)
+            .and_then(|lock| lock.ok_or_else(taken))
+            .map_err(failed("locked", &lock_path))?;
         let scan = look(dir)?;
         let path = dir.join(NAME);
         let file = options().open(&path).map_err(failed("opened", &path))?;

@@ -114,14 +114,15 @@ impl Ledger {
             given_up: 0,
             serial: 0,
         };
-        ledger.recall(&scan);
+        let marked = ledger.recall(&scan);
         let is_new = scan.is_new && slot.is_none();
         if let Some((high, floor_us)) = slot {
             ledger.memory.high = ledger.memory.high.max(high);
             ledger.memory.floor_us = ledger.memory.floor_us.max(floor_us);
         } else if is_new {
             ledger.memory.floor_us = now_us;
-        } else if scan.is_new || scan.damaged > 0 || scan.torn {
+        } else if scan.is_new || scan.damaged > 0 || scan.torn || !marked {
+            // Without a mark also where a first start ended before it wrote one.
             recovered.mark_lost = true;
             ledger.memory.floor_us = ledger.memory.floor_us.max(now_us.saturating_add(SKEW_US));
         }
@@ -141,10 +142,13 @@ impl Ledger {
         Ok((ledger, recovered))
     }
 
-    fn recall(&mut self, scan: &Scan) {
+    /// Takes in what was written down; says whether a mark was among it.
+    fn recall(&mut self, scan: &Scan) -> bool {
+        let mut marked = false;
         for record in scan.records.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()) {
             match record {
                 Record::Mark { high, floor_us, given_up, serial } => {
+                    marked = true;
                     self.memory.high = self.memory.high.max(high);
                     self.memory.floor_us = self.memory.floor_us.max(floor_us);
                     self.given_up = self.given_up.max(given_up);
@@ -154,6 +158,7 @@ impl Ledger {
                 Record::Confirmed { id } => self.mark_confirmed(&id),
             }
         }
+        marked
     }
 
     fn put(&mut self, entry: Entry) {

@@ -150,6 +150,10 @@ fn the_mark_survives_damage_to_either_file_and_its_loss_shuts_old_orders_out() {
     std::fs::remove_file(&marks).unwrap();
     std::fs::remove_file(&log).unwrap();
     assert_eq!(high(), (0, false, NOW), "nothing at all: as new");
+    restore();
+    std::fs::remove_file(&marks).unwrap();
+    std::fs::write(&log, "").unwrap();
+    assert_eq!(high(), (0, true, NOW + SKEW_US), "a first start that ended before it wrote its mark");
 }
 
 #[test]

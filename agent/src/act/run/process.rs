@@ -4,7 +4,6 @@
 //! was given to another process meanwhile does no harm.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::handoff::ProcessId;
 use crate::host_file::ProcessMatch;
+use crate::pid_file::PidFile;
 
 /// Most processes one match may find.
 const MOST: usize = 4096;
@@ -152,15 +152,13 @@ fn numbers() -> Result<impl Iterator<Item = i32>, String> {
 
 fn by_pid_file(path: &Path) -> Result<Option<Held>, String> {
     let wrong = |what: String| format!("{} {what}; see whether the service has died", path.display());
-    let metadata = std::fs::metadata(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    if !metadata.is_file() || metadata.len() > 64 {
-        return Err(wrong("is no pid file".to_owned()));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let pid = text.trim().parse().map_err(|_| wrong("holds no process number".to_owned()))?;
+    let file = PidFile::read(path).map_err(|error| wrong(format!("cannot be used: {error}")))?;
+    let pid = file.pid;
     let held = Held::hold(pid, |_| true);
-    let written = metadata.mtime() as f64;
-    let is_later = |held: &Held| began(held.start).is_some_and(|began| began > written + PID_FILE_SLACK);
+    if held.is_some() && !file.may_name_its_process() {
+        return Err(wrong(format!("names process {pid} of another user than its own")));
+    }
+    let is_later = |held: &Held| began(held.start).is_some_and(|began| began > file.written + PID_FILE_SLACK);
     if held.as_ref().is_some_and(is_later) {
         return Err(wrong(format!("is older than process {pid}: its number was given to another one")));
     }

@@ -11,7 +11,7 @@ use rustix::fs::{fstat, fsync, openat, renameat, statat, unlinkat, AtFlags, Dir,
 
 use super::link::Link;
 use super::tree::{open_parent, open_plain, why};
-use super::versions::{copies, copy, digest, directory, fill, good_releases, open_file};
+use super::versions::{copies, copy, digest, directory, fill, good_releases, open_file, FILE_MAX};
 use super::Report;
 use crate::host_file::RollBack;
 
@@ -98,6 +98,14 @@ fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
             return Err(format!("{} is no plain file; correct the host's file", path.display()))
         }
+        // What is replaced is kept; a file that was blown up would fill the agent's own disk.
+        Ok(stat) if u64::try_from(stat.st_size).unwrap_or(0) > FILE_MAX => {
+            return Err(format!(
+            "{} has {} bytes, and what a roll-back replaces is kept up to {FILE_MAX}; put it back by hand",
+            path.display(),
+            stat.st_size
+        ))
+        }
         Ok(_) => Some(open_file(path)?),
         Err(rustix::io::Errno::NOENT) => None,
         Err(error) => return Err(why(path, error)),
@@ -115,7 +123,7 @@ fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
         return Ok(Report::says(format!("would put {} back to version {version}", path.display())));
     }
     if let Some(present) = &mut present {
-        copy(present, &kept.join("replaced"), u64::MAX)?;
+        copy(present, &kept.join("replaced"), FILE_MAX)?;
     }
     let mut source = File::open(good).map_err(unread)?;
     put(&parent, name, &mut source)

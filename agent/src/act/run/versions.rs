@@ -17,7 +17,7 @@ use super::tree::open_plain;
 use crate::host_file::RollBack;
 
 /// Largest file of which copies are kept.
-const FILE_MAX: u64 = 64 << 20;
+pub(super) const FILE_MAX: u64 = 64 << 20;
 /// Releases remembered as good.
 const GOOD_RELEASES: usize = 4;
 
@@ -139,6 +139,8 @@ pub(super) fn copies(directory: &Path) -> Vec<PathBuf> {
 /// What a file's content is known by; reads from its beginning.
 pub(super) fn digest(file: &mut File) -> std::io::Result<u128> {
     file.seek(SeekFrom::Start(0))?;
+    // It may grow while it is read.
+    let mut file = file.take(FILE_MAX + 1);
     let (mut hash, mut buffer) = (Xxh3::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut buffer)? {

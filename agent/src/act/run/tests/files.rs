@@ -220,6 +220,9 @@ fn a_file_goes_back_to_the_version_that_was_kept_while_all_was_well() {
     std::fs::hard_link(&secret, &path).unwrap();
     assert!(keep(98).unwrap_err().contains("second name"));
     std::fs::remove_file(&path).unwrap();
+    std::fs::File::create(&path).unwrap().set_len(versions::FILE_MAX + 1).unwrap();
+    assert!(back(false).unwrap_err().contains("by hand"), "what is replaced is kept, and that has an end");
+    std::fs::remove_file(&path).unwrap();
     symlink(&secret, &path).unwrap();
     assert!(keep(99).unwrap_err().contains("has a link"));
     assert!(back(false).unwrap_err().contains("is no plain file"));

@@ -125,6 +125,24 @@ fn a_stale_pid_file_is_found_out() {
 }
 
 #[test]
+fn whoever_may_write_a_pid_file_gets_no_more_than_its_own_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Running::start(dir.path(), &format!("fso{}", std::process::id()));
+    let path = dir.path().join("pid");
+    std::fs::write(&path, running.pid().to_string()).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        return; // A file cannot be given to somebody else.
+    }
+    let nobody = Some(rustix::fs::Uid::from_raw(65_534));
+    rustix::fs::chown(&path, nobody, None).unwrap();
+    let wanted = ProcessMatch::PidFile(path);
+    assert!(process::find(&wanted).unwrap_err().contains("of another user"));
+    let (outcome, _) = service(wanted, signal("KILL"));
+    assert!(matches!(outcome, Outcome::Failed { error } if error.contains("of another user")));
+    assert!(running.0.try_wait().unwrap().is_none(), "it lives");
+}
+
+#[test]
 fn only_the_first_of_a_family_gets_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().canonicalize().unwrap();
