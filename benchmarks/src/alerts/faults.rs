@@ -122,7 +122,7 @@ fn tell(report: &mut Report, all: &[Told]) {
     report.table(table);
     report.note(
         "Faults: a process declared by its pid file, checked each second as shipped, is killed or stopped. Shipped \
-         rules and waits: none for critical, group_wait 1 s else, which is in the figures of severity high. Changed is \
+         rules and waits: none for critical, group_wait 250 ms for high, which is in its figures. Changed is \
          what says how often is told: no storm, flapping or cooldown, and a group for each component. With the shipped \
          grouping by host a further alert that is not critical joins its host's open group and waits up to 30 s.",
     );

@@ -55,7 +55,7 @@ pub async fn post(
 ) -> Result<(), TryError> {
     let Some(request) = request(client, &channel.kind, notification, now_s)? else { return Ok(()) };
     match request.send().await {
-        Ok(answer) => judge(&channel.kind, answer).await,
+        Ok(answer) => judge(answer).await,
         Err(error) => Err(TryError::Later(words_of(&error), None)),
     }
 }
@@ -141,7 +141,7 @@ fn rendered(template: &str, notification: &Notification) -> Result<String, Strin
     Ok(body)
 }
 
-async fn judge(kind: &Kind, mut answer: Response) -> Result<(), TryError> {
+async fn judge(mut answer: Response) -> Result<(), TryError> {
     let status = answer.status();
     if status.is_success() {
         return Ok(());
@@ -155,24 +155,18 @@ async fn judge(kind: &Kind, mut answer: Response) -> Result<(), TryError> {
         }
     }
     let said = cut(&one_line(&String::from_utf8_lossy(&said)), ANSWER_MAX);
-    if status.is_redirection() {
-        return Err(TryError::Never(format!(
-            "answered {status}: redirects are not followed; give the final URL"
-        )));
-    }
-    let problem = format!("answered {status}: {said}");
-    let passing = [
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::TOO_EARLY,
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::LOCKED,
-    ];
-    // 409 with an Idempotency-Key: the first request with it is still being worked on.
-    let busy = status == StatusCode::CONFLICT && matches!(kind, Kind::Webhook { .. });
-    if status.is_server_error() || passing.contains(&status) || busy {
-        Err(TryError::Later(problem, after))
+    let problem = if status.is_redirection() {
+        format!("answered {status}: redirects are not followed; give the final URL")
     } else {
+        format!("answered {status}: {said}")
+    };
+    // What this message is will not change. A key that was revoked, a hook that was moved or a page of
+    // maintenance will: somebody mends that, and nobody should have missed a word.
+    let hopeless = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
+    if hopeless.contains(&status) {
         Err(TryError::Never(problem))
+    } else {
+        Err(TryError::Later(problem, after))
     }
 }
 

@@ -128,10 +128,20 @@ async fn slack_and_pagerduty_get_what_their_documents_ask_for() {
 
 #[tokio::test]
 async fn what_passes_is_tried_again_and_what_is_refused_is_not() {
-    let (sink, port) =
-        Sink::start(&[(503, None), (429, Some("1")), (200, None), (400, None), (302, Some("/other"))]).await;
-    let sender =
-        sender(&format!("channels:\n  hook: {{ kind: webhook, url: 'http://127.0.0.1:{port}/' }}\n"));
+    let (sink, port) = Sink::start(&[
+        (503, None),
+        (429, Some("1")),
+        (200, None),
+        (400, None),
+        (302, Some("/other")),
+        (302, Some("/other")),
+        (403, None),
+        (200, None),
+    ])
+    .await;
+    let sender = sender(&format!(
+        "channels:\n  hook: {{ kind: webhook, url: 'http://127.0.0.1:{port}/', retries: 2 }}\n"
+    ));
     let notification = notification("hook", NotificationKind::Firing);
     let begun = Instant::now();
     sender.send(&notification).await.unwrap();
@@ -146,11 +156,17 @@ async fn what_passes_is_tried_again_and_what_is_refused_is_not() {
         "{refused:?}"
     );
     assert!(matches!(outcome(&refused), fettle_alert::manage::Outcome::GaveUp { .. }));
-    let redirected = sender.send(&notification).await.unwrap_err().to_string();
-    assert!(redirected.contains("redirects are not followed"), "{redirected}");
-    assert_eq!(sink.count(), 5, "nobody went to /other");
+    // A page of maintenance, then a hook that is not yet known again, then all is well: nothing is given up.
+    assert_eq!(sink.count(), 4);
+    let redirected = sender.send(&notification).await;
+    assert!(
+        matches!(&redirected, Err(SendError::Later { problem, .. }) if problem.contains("403")),
+        "{redirected:?}"
+    );
+    assert_eq!(sink.count(), 7, "two tries more, and nobody went to /other");
+    sender.send(&notification).await.unwrap();
     let state = &sender.states()[0];
-    assert_eq!((state.sent, state.refused, state.retried), (1, 2, 2));
+    assert_eq!((state.sent, state.refused, state.retried), (2, 1, 4));
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ pub struct Route {
     pub children: Vec<usize>,
     /// Labels that make a group.
     pub group_by: Vec<String>,
-    /// Wait before the first word on a group; `None`: 0 for critical, 1 s else.
+    /// Wait before the first word on a group; `None`: 0 for critical, 250 ms for high, 1 s else.
     pub group_wait_us: Option<i64>,
     /// Wait before a word on new alerts of a group that was told. Critical ones do not wait.
     pub group_interval_us: i64,
@@ -165,11 +165,11 @@ impl Default for StormSettings {
     fn default() -> Self {
         Self {
             similar: 5,
-            total: 50,
+            total: 30,
             window_us: 5 * MINUTE,
             digest_wait_us: 10 * SECOND,
             suppress_us: [60 * MINUTE, 30 * MINUTE, 15 * MINUTE, 5 * MINUTE],
-            batch_wait_us: (SECOND, 30 * SECOND),
+            batch_wait_us: (SECOND, 15 * SECOND),
         }
     }
 }
@@ -197,7 +197,11 @@ impl Route {
 
     /// Wait before the first word on a new alert of this severity, µs.
     pub fn wait_us(&self, severity: Severity) -> i64 {
-        let default = if severity == Severity::Critical { 0 } else { SECOND };
-        self.group_wait_us.unwrap_or(default)
+        self.group_wait_us.unwrap_or(match severity {
+            Severity::Critical => 0,
+            // What one second of data shows is decided together; a high alert waits for that and no longer.
+            Severity::High => SECOND / 4,
+            Severity::Medium | Severity::Low => SECOND,
+        })
     }
 }

@@ -15,6 +15,7 @@
 //! Rejected: a queue of timers (a tick that looks at all groups costs a millisecond and cannot forget one),
 //! and holding criticals back in a storm (the first one of each is what people must not miss).
 
+mod clock;
 pub mod config;
 mod config_file;
 mod group;
@@ -67,6 +68,8 @@ pub struct Manager {
     hearing: heard::Hearing,
     /// Alerts that may be over soon without anybody's help.
     being_mended: std::collections::BTreeSet<u64>,
+    /// Since when the clock is behind, by itself, µs.
+    behind_since_us: Option<i64>,
     version: u64,
 }
 
@@ -118,6 +121,7 @@ impl Manager {
             fresh: Vec::new(),
             hearing: heard::Hearing::default(),
             being_mended: std::collections::BTreeSet::new(),
+            behind_since_us: None,
             version: 0,
         };
         restored.hand_again();
@@ -153,9 +157,10 @@ impl Manager {
         self.version
     }
 
-    /// Decides what is told now. `now_us` is the wall clock in µs since 1970; call it each second or oftener.
+    /// Decides what is told now. `now_us` is the wall clock in µs since 1970, which may go back (`clock.rs`);
+    /// call it each second or oftener.
     pub fn tick(&mut self, now_us: i64) -> Output {
-        let now_us = now_us.max(self.state.ticked_us);
+        let now_us = self.advance(now_us);
         self.hear_fleet(now_us - self.state.ticked_us, now_us);
         self.state.ticked_us = now_us;
         self.end_stale(now_us);

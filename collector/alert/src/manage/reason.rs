@@ -81,6 +81,8 @@ pub enum Reason {
     /// Taken out of the full outbox.
     OutboxFull,
 
+    /// The manager's time was ahead of the clock and has followed it back.
+    ClockSetBack,
     /// A silence was made.
     SilenceBegan,
     /// A silence ended.
@@ -126,6 +128,7 @@ impl Reason {
             Self::SendFailed => "send_failed",
             Self::GaveUp => "gave_up",
             Self::OutboxFull => "outbox_full",
+            Self::ClockSetBack => "clock_set_back",
             Self::SilenceBegan => "silence_began",
             Self::SilenceOver => "silence_over",
         }

@@ -54,6 +54,9 @@ pub struct State {
     /// How long each host with alerts was heard since it has them, µs; empty: the fleet.
     #[serde(default)]
     pub heard: BTreeMap<String, i64>,
+    /// Times that a clock which stayed behind was followed back.
+    #[serde(default)]
+    pub set_back: u64,
 }
 
 /// Where an alert stands.
@@ -217,8 +220,9 @@ pub struct Storm {
     pub until_us: i64,
     /// How many it has held back.
     pub held: usize,
-    /// Whether a digest has told of it.
-    pub digested: bool,
+    /// The worst that a digest has told of while it lasts.
+    #[serde(default)]
+    pub digested_upto: Option<Severity>,
 }
 
 /// Matching alerts are not told for a time.

@@ -5,8 +5,9 @@
 //! kind move to the route's storm group, for 5 to 60 minutes by severity; so do news of any kind once
 //! `total` were told. There,
 //!
-//! - non-critical ones are named in a digest 10 s after the storm began and in another one when it ends;
-//! - critical ones are never held back: they are told in batches, the first 1 s later, then 2, 4 … 30 s apart,
+//! - non-critical ones are named in a digest 10 s after the storm began and in another one when it ends; what is
+//!   worse than all that the digests told of gets a digest 10 s later, and waits no longer than its own severity's;
+//! - critical ones are never held back: they are told in batches, the first 1 s later, then 2, 4 … 15 s apart,
 //!   each naming every alert of it (50 whole, the rest by name, 2,000 a message).
 //!
 //! A storm that still goes on when its time is up goes on for as long again, with a digest at each turn.
@@ -85,7 +86,7 @@ impl Manager {
                 storm.since_us = Some(now_us);
                 storm.until_us = now_us + settings.suppression_us(storm.severity);
                 storm.held = 0;
-                storm.digested = false;
+                storm.digested_upto = None;
                 storm.came(now_us, limit);
                 let storm = storm.clone();
                 self.storm_row(&storm, "begins", now_us);
@@ -129,7 +130,7 @@ impl Manager {
                 alert.groups.retain(|own| own != key && *own != storm_key);
                 alert.groups.push(storm_key.clone());
                 let (rule, severity) = (alert.rule.clone(), alert.severity);
-                undigested |= self.hold_back(&group.route, &rule, severity);
+                undigested |= self.hold_back(&group.route, &rule, severity, now_us);
             }
             if is_critical(*severity) {
                 storm.batch_due_us.get_or_insert(now_us + storm.batch_wait_us);
@@ -146,14 +147,20 @@ impl Manager {
         self.version += 1;
     }
 
-    /// Counts an alert with the storms that hold it back; true if no digest has told of one of them yet.
-    fn hold_back(&mut self, route: &str, rule: &str, severity: Severity) -> bool {
+    /// Counts an alert with the storms that hold it back; true if no digest of one of them has told of anything as
+    /// bad yet. A storm that began with milder ones holds it no longer than its own severity allows.
+    fn hold_back(&mut self, route: &str, rule: &str, severity: Severity, now_us: i64) -> bool {
         let mut undigested = false;
+        let longest_us = self.config.storm.suppression_us(severity);
         for rule in [rule, ALL] {
             let storm = self.state.storms.get_mut(&Self::storm_key(route, rule, severity));
             if let Some(storm) = storm.filter(|storm| storm.since_us.is_some()) {
                 storm.held += usize::from(!is_critical(severity));
-                undigested |= !storm.digested;
+                undigested |= storm.digested_upto.is_none_or(|upto| upto < severity);
+                if !is_critical(severity) {
+                    storm.until_us = storm.until_us.min(now_us + longest_us);
+                    storm.severity = storm.severity.max(severity);
+                }
             }
         }
         undigested
@@ -250,11 +257,14 @@ impl Manager {
             return;
         }
         let channels = self.route(&group.route).channels.clone();
+        let worst = held.iter().filter_map(|id| self.state.alerts.get(id)).map(|alert| alert.severity).max();
         group.told.extend(held);
         group.held = group.held.max(held.len());
         self.tell(key, group, NotificationKind::Digest, &channels, held, Reason::StormDigest, now_us);
         for storm in self.state.storms.values_mut().filter(|storm| storm.route == group.route) {
-            storm.digested |= storm.since_us.is_some();
+            if storm.since_us.is_some() {
+                storm.digested_upto = storm.digested_upto.max(worst);
+            }
         }
         group.digest_due_us = None;
         group.held = 0;
@@ -296,7 +306,7 @@ impl Storm {
             since_us: None,
             until_us: 0,
             held: 0,
-            digested: false,
+            digested_upto: None,
         }
     }
 

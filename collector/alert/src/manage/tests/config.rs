@@ -1,6 +1,8 @@
 //! The settings file: what it may say, and where it is wrong.
 
-use super::super::config::{Outside, MINUTE, SECOND};
+use crate::handoff::Severity;
+
+use super::super::config::{Outside, Route, MINUTE, SECOND};
 use super::super::Config;
 
 #[test]
@@ -40,6 +42,16 @@ cooldown: 2m
     assert_eq!((second.outside, second.carry_on), (Outside::Skip, false));
     assert_eq!((config.storm.similar, config.storm.suppress_us[2]), (7, 20 * MINUTE));
     assert_eq!((config.flapping.changes, config.cooldown_us), (8, 2 * MINUTE));
+}
+
+#[test]
+fn what_is_more_severe_waits_less() {
+    let (root, told) = (Route::root(), Config::from_yaml("route: { group_wait: 3s }").unwrap());
+    let waits = |route: &Route| {
+        [Severity::Low, Severity::Medium, Severity::High, Severity::Critical].map(|of| route.wait_us(of))
+    };
+    assert_eq!(waits(&root), [SECOND, SECOND, SECOND / 4, 0]);
+    assert_eq!(waits(&told.routes[0]), [3 * SECOND; 4]);
 }
 
 #[test]

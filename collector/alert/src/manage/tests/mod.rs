@@ -1,5 +1,6 @@
-//! Tests of the manager: words that come late, scripts with what they must say, properties, storms, the settings file.
+//! Tests of the manager: clocks, words that come late, scripts with what they must say, properties, storms, the settings file.
 
+mod clock;
 mod config;
 mod late;
 mod properties;
