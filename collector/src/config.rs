@@ -19,7 +19,7 @@ use crate::store::{RawStoreConfig, StoreSettings};
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     /// Where NATS is.
-    pub nats: RawNats,
+    pub nats: RawAccess,
     /// Where ClickHouse is and what it keeps.
     pub clickhouse: RawStoreConfig,
     /// How frames are taken.
@@ -34,50 +34,6 @@ pub struct RawConfig {
     pub http: Option<SocketAddr>,
     /// Where the collector keeps its own files.
     pub state_dir: Option<PathBuf>,
-}
-
-/// `[nats]`.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawNats {
-    /// `nats://127.0.0.1:4222` by default; several servers of one cluster separated by commas.
-    pub url: Option<String>,
-    /// Credentials file.
-    pub credentials_file: Option<PathBuf>,
-    /// File with an nkey seed.
-    pub nkey_file: Option<PathBuf>,
-    /// User, with `password_file`.
-    pub user: Option<String>,
-    /// File with the user's password.
-    pub password_file: Option<PathBuf>,
-    /// Insists on TLS whatever the URL says.
-    pub tls: Option<bool>,
-    /// Certificates that sign the server's.
-    pub tls_ca_file: Option<PathBuf>,
-    /// The collector's own certificate, with `tls_key_file`.
-    pub tls_cert_file: Option<PathBuf>,
-    /// Its key.
-    pub tls_key_file: Option<PathBuf>,
-    /// The command line's nkey, in place of whatever login the file names.
-    #[serde(skip)]
-    pub nkey_flag: Option<PathBuf>,
-}
-
-impl RawNats {
-    fn settle(self) -> Result<Access, AccessError> {
-        let raw = RawAccess {
-            url: self.url,
-            credentials_file: self.credentials_file,
-            nkey_file: self.nkey_file,
-            user: self.user,
-            password_file: self.password_file,
-            tls: self.tls,
-            tls_ca_file: self.tls_ca_file,
-            tls_cert_file: self.tls_cert_file,
-            tls_key_file: self.tls_key_file,
-        };
-        raw.with_nkey_file(self.nkey_flag.as_deref()).settle()
-    }
 }
 
 /// `[ingest]`.

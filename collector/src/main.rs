@@ -84,7 +84,7 @@ impl RunArgs {
             }
         };
         text(&self.nats, &mut raw.nats.url);
-        raw.nats.nkey_flag.clone_from(&self.nats_nkey_file);
+        raw.nats = raw.nats.with_nkey_file(self.nats_nkey_file.as_deref());
         text(&self.clickhouse_url, &mut raw.clickhouse.url);
         text(&self.clickhouse_user, &mut raw.clickhouse.user);
         raw.clickhouse.password_file = self.clickhouse_password_file.clone().or(raw.clickhouse.password_file);

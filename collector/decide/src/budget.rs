@@ -2,7 +2,7 @@
 //! asked again right before every order leaves, with what is under way at that moment.
 //!
 //! A group's share of unhealthy members bounds what is *taken down*: an action on a component that is up
-//! counts it, all that are down and all that are being acted on; an action on one that is down already
+//! counts it, all that are not known to be well (down, not seen, on a host that is silent) and all that are being acted on; an action on one that is down already
 //! cannot make the group worse, and counts only what is being acted on. One member may always be acted on,
 //! or a group of one could never be mended.
 
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::planner::HOST_SILENT_US;
 use crate::policy::{Budget, Policy};
 use crate::world::{Place, World};
 
@@ -65,7 +66,10 @@ impl Ledger {
     }
 }
 
-/// How many members each group has, and which are down: made once a tick.
+/// A host not heard of for this long has left the fleet: its components are members of no group any more, µs.
+pub const HOST_GONE_US: i64 = 7 * 24 * 3600 * 1_000_000;
+
+/// How many members each group has, and which are not known to be well: made once a tick.
 #[derive(Debug, Clone, Default)]
 pub struct Groups(BTreeMap<String, (usize, Vec<Place>)>);
 
@@ -76,9 +80,13 @@ impl Groups {
     }
 
     /// Groups by this label.
-    pub fn of(world: &World, label: &str) -> Self {
+    pub fn of(world: &World, label: &str, now_us: i64) -> Self {
         let mut groups: BTreeMap<String, (usize, Vec<Place>)> = BTreeMap::new();
         for (host, view) in &world.hosts {
+            let silent_us = now_us.saturating_sub(view.seen_us);
+            if silent_us >= HOST_GONE_US {
+                continue;
+            }
             for (name, component) in &view.components {
                 let own = if label == "component" {
                     Some(name)
@@ -89,10 +97,10 @@ impl Groups {
                 if !groups.contains_key(own) {
                     groups.insert(own.clone(), (0, Vec::new()));
                 }
-                let Some((members, down)) = groups.get_mut(own) else { continue };
+                let Some((members, unwell)) = groups.get_mut(own) else { continue };
                 *members += 1;
-                if component.up == Some(false) {
-                    down.push(Place::new(host, name));
+                if component.up != Some(true) || silent_us > HOST_SILENT_US {
+                    unwell.push(Place::new(host, name));
                 }
             }
         }
@@ -125,12 +133,13 @@ pub fn allows(
     if group.is_empty() || place.component.is_empty() {
         return Ok(());
     }
-    let (members, down) = groups.0.get(&group).map_or((0, &[][..]), |(members, down)| (*members, &down[..]));
+    let (members, unwell) =
+        groups.0.get(&group).map_or((0, &[][..]), |(members, unwell)| (*members, &unwell[..]));
     let most = (members * budgets.max_unhealthy_percent as usize / 100).max(1);
     let acted_on = flights.iter().filter(|one| one.group == group).map(|one| &one.place);
     let mut hurt: BTreeSet<&Place> = acted_on.chain([place]).collect();
     if world.component(place).and_then(|component| component.up) != Some(false) {
-        hurt.extend(down);
+        hurt.extend(unwell);
     }
     if hurt.len() > most {
         return Err(format!(

@@ -1,12 +1,12 @@
 //! What was tried and what came of it: attempts, success rates, breakers, refusals of hosts' files, and what
 //! components last printed. It teaches the planner; it is bounded and saved with everything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fettle_shared::error_kind::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Policy;
+use crate::policy::{Policy, Strategy};
 use crate::world::Place;
 
 /// Most attempts kept.
@@ -165,6 +165,41 @@ impl Memory {
         newest_first.find(|one| one.strategy == strategy && one.place == *place).map(|one| one.at_us)
     }
 
+    /// Attempts of these entries since then, whether they helped or not: for the incident, or on the place.
+    pub fn tried(&self, incident: &str, place: &Place, since_us: i64, entries: &[&str]) -> usize {
+        let of = |strategy: &str| {
+            let rest = |entry: &&str| strategy.strip_prefix(*entry).is_some_and(|rest| rest.starts_with('/'));
+            entries.iter().any(rest)
+        };
+        let counts = |one: &&Attempt| (one.incident == incident || one.place == *place) && of(&one.strategy);
+        self.recent(since_us).filter(counts).count()
+    }
+
+    /// What seemed to have helped did not: the alert it was for never ended. Gives whether the attempt is known.
+    pub fn was_vain(&mut self, attempt: &Attempt, action: &str, rule: &str, kind: &str) -> bool {
+        let Some(known) = self.attempts.iter_mut().rev().find(|known| **known == *attempt) else {
+            return false;
+        };
+        known.ended = Ended::NotHealed;
+        let rate = rate_key(&attempt.strategy, rule, kind);
+        if let Some(rate) = self.rates.get_mut(&rate) {
+            rate.helped = (rate.helped - 1.0).max(0.0);
+            rate.count(false);
+        }
+        let breaker = key(action, &attempt.place);
+        let failures = self.breakers.get(&breaker).map_or(0, |one| one.failures);
+        let breaker_now = Breaker { failures: failures.saturating_add(1), open_until_us: 0 };
+        bounded(&mut self.breakers, breaker, breaker_now);
+        true
+    }
+
+    /// Forgets the attempts for the incident, and those on its place and on the places they were made on.
+    pub fn forgive(&mut self, incident: &str, place: Place) {
+        let of = self.attempts.iter().filter(|one| one.incident == incident);
+        let places: BTreeSet<Place> = of.map(|one| one.place.clone()).chain([place]).collect();
+        self.attempts.retain(|one| one.incident != incident && !places.contains(&one.place));
+    }
+
     fn recent(&self, since_us: i64) -> impl Iterator<Item = &Attempt> {
         self.attempts.iter().filter(move |one| one.at_us >= since_us)
     }
@@ -203,11 +238,12 @@ impl Memory {
         for breaker in self.breakers.values_mut() {
             breaker.open_until_us = breaker.open_until_us.min(now_us.saturating_add(policy.breaker.open_us));
         }
+        let strategy_us = |one: &Strategy| one.cooldown_us.max(one.vain_window_us(policy));
         let longest_us = policy
             .entries
             .iter()
-            .flat_map(|entry| entry.strategies.iter().map(|one| one.cooldown_us).chain([entry.repeat.per_us]))
-            .fold(policy.attempt_window_us, i64::max);
+            .flat_map(|entry| entry.strategies.iter().map(strategy_us).chain([entry.repeat.per_us]))
+            .fold(policy.attempt_window_us.max(policy.repeat_long.per_us), i64::max);
         self.attempts.retain(|one| one.at_us >= now_us - longest_us);
         self.refusals.retain(|_, until_us| *until_us > now_us);
         self.patterns.retain(|_, (_, at_us)| now_us - *at_us <= PATTERN_US);

@@ -182,6 +182,13 @@ pub enum Why {
         /// How many.
         mends: u32,
     },
+    /// Its target was acted on too often in the long run, whatever came of it.
+    TooOften {
+        /// Attempts.
+        attempts: u32,
+        /// In this time, h, rounded up.
+        hours: u32,
+    },
     /// Nothing can be tried now; see what was left out.
     NothingLeft,
 }
@@ -196,6 +203,9 @@ impl std::fmt::Display for Why {
             Self::Waits { dependency } => write!(f, "waits until {dependency}, which it needs, is mended"),
             Self::UsedUp => f.write_str("all that may be tried was tried and did not help"),
             Self::DoesNotLast { mends } => write!(f, "{mends} mends helped and did not last"),
+            Self::TooOften { attempts, hours } => {
+                write!(f, "{attempts} attempts on it within {hours} h, and none lasted")
+            }
             Self::NothingLeft => f.write_str("nothing can be tried now"),
         }
     }
@@ -204,7 +214,7 @@ impl std::fmt::Display for Why {
 impl Why {
     /// Whether a person must look: what may be done by itself is exhausted.
     pub fn gives_up(&self) -> bool {
-        matches!(self, Self::UsedUp | Self::DoesNotLast { .. })
+        matches!(self, Self::UsedUp | Self::DoesNotLast { .. } | Self::TooOften { .. })
     }
 }
 

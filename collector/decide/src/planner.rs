@@ -57,6 +57,7 @@ pub fn plan(incident: &Incident, policy: &Policy, known: Known<'_>, now_us: i64)
         return Err(none(Why::DoesNotLast { mends: mends as u32 }));
     }
     let (place, because) = choose_place(incident, entries[0], known, now_us).map_err(none)?;
+    too_often(incident, policy, &entries, known.memory, &place, now_us).map_err(none)?;
     let mut steps = Vec::new();
     let mut left_out = Vec::new();
     for entry in &entries {
@@ -91,6 +92,25 @@ pub fn plan(incident: &Incident, policy: &Policy, known: Known<'_>, now_us: i64)
         left_out,
     }
     .named())
+}
+
+/// A target that is acted on again and again is not mended, however long each mend seems to last.
+fn too_often(
+    incident: &Incident,
+    policy: &Policy,
+    entries: &[&Entry],
+    memory: &Memory,
+    place: &Place,
+    now_us: i64,
+) -> Result<(), Why> {
+    let limit = policy.repeat_long;
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let attempts = memory.tried(&incident.id, place, now_us - limit.per_us, &names);
+    let most = entries.iter().map(|entry| entry.repeat.max).fold(limit.max, u32::max);
+    if attempts < most as usize {
+        return Ok(());
+    }
+    Err(Why::TooOften { attempts: attempts as u32, hours: (limit.per_us as f64 / 3.6e9).ceil() as u32 })
 }
 
 fn name(entry: &Entry, strategy: &Strategy) -> String {
@@ -202,8 +222,8 @@ impl Asked<'_> {
         if let Some(until_us) = known.memory.refused_until(action.name(), &place, now_us) {
             return Err(Reason::Refused { until_us });
         }
-        let window_us = now_us - self.policy.attempt_window_us;
-        let attempts = known.memory.vain(&incident.id, &name, &place, window_us) as u32;
+        let since_us = now_us - strategy.vain_window_us(self.policy);
+        let attempts = known.memory.vain(&incident.id, &name, &place, since_us) as u32;
         if attempts >= strategy.max_attempts {
             return Err(Reason::UsedUp { attempts });
         }

@@ -126,6 +126,24 @@ impl World {
         None
     }
 
+    /// Whether the component needs the other, over however many others.
+    pub fn needs(&self, place: &Place, other: &Place) -> bool {
+        let mut seen = BTreeSet::from([place.clone()]);
+        let mut next = vec![place.clone()];
+        while let Some(at) = next.pop() {
+            for name in self.component(&at).map_or(&[][..], |component| &component.depends_on) {
+                let needed = Self::resolve(&at.host, name);
+                if needed == *other {
+                    return true;
+                }
+                if seen.insert(needed.clone()) {
+                    next.push(needed);
+                }
+            }
+        }
+        false
+    }
+
     /// Value of the label that makes groups, for a component.
     pub fn group(&self, place: &Place, label: &str) -> String {
         if label == "component" {

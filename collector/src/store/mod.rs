@@ -38,7 +38,7 @@ pub use config::{Durability, RawStoreConfig, RawTtl, Secret, StoreSettings, Ttl}
 pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use native::{Column, ColumnKind, ColumnSpec, NativeBlock};
-pub use outlook::{StoredSpan, StoredTrack, TrackQuestion};
+pub use outlook::{Growing, StoredSpan, StoredTrack, TrackQuestion};
 pub use schema::{raw_columns, rollup_columns};
 pub use windows::{AgentWindow, PartialWindows, Reductions, SecondWindow};
 

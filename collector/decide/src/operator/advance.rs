@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fettle_shared::command::Action;
 
 use super::run::{inverse, End, Hold, Phase, Run, StepEnd, SETTLE_US};
-use super::{Effect, Numbered, Operator, Page, PageKind};
+use super::{Effect, Mended, Numbered, Operator, Page, PageKind};
 use crate::audit::Entry;
-use crate::budget::Given;
 use crate::memory::{Attempt, Ended};
 use crate::plan::Why;
 use crate::planner::{self, Known};
@@ -33,24 +32,17 @@ impl Operator {
     /// Does what is due. `generation` is the least generation an order may have: what a new owner of the
     /// collector's lease knows to be above all that were given before.
     pub fn tick(&mut self, policy: &Policy, world: &World, generation: u64, now_us: i64) -> Vec<Numbered> {
-        self.count_local(policy, world);
         self.forget(policy, now_us);
         self.alerts_hold(now_us);
+        self.withhold(policy, now_us);
         self.expire(policy, now_us);
+        self.see_vain(policy, world, now_us);
         self.drop_needless(now_us);
         self.make_plans(policy, world, now_us);
         self.begin_steps(policy, world, generation, now_us);
         self.take_back(policy, world, generation, now_us);
-        self.send_again(now_us);
+        self.send_again(policy, now_us);
         self.hand_over()
-    }
-
-    /// Agents' own actions use the budgets up like those that were ordered, at the time they were begun.
-    fn count_local(&mut self, policy: &Policy, world: &World) {
-        for (place, at_us) in std::mem::take(&mut self.state.uncounted) {
-            let group = world.group(&place, &policy.budgets.group_label);
-            self.state.ledger.give(Given { at_us, host: place.host, group });
-        }
     }
 
     fn live_ids(&self) -> Vec<String> {
@@ -76,7 +68,10 @@ impl Operator {
                 Phase::Ordered { order, accepted_us, .. } => {
                     let timeout_us = i64::from(order.timeout_s) * 1_000_000;
                     let begun_by_us = if *accepted_us > 0 { *accepted_us } else { order.expires_us };
-                    if now_us > begun_by_us + timeout_us + GRACE_US {
+                    let over = now_us > begun_by_us + timeout_us + GRACE_US;
+                    if over && *accepted_us == 0 && run.withheld.is_some() {
+                        self.not_sent(&id, policy, now_us);
+                    } else if over {
                         self.never_completed(&id, now_us, policy);
                     }
                 }
@@ -98,6 +93,39 @@ impl Operator {
                 (Ended::Unknown, "no fresh samples came, so nobody knows whether it helped")
             };
             self.step_ended(id, ended, note, policy, now_us);
+        }
+    }
+
+    /// What samples spoke well of, while the alert fires on though the strategy's turn would come again, was in vain:
+    /// else it would be done for ever. What was done to something the component needs did what it was for.
+    fn see_vain(&mut self, policy: &Policy, world: &World, now_us: i64) {
+        let mut vain = Vec::new();
+        for watched in self.state.incidents.values_mut() {
+            let Some(mended) = &watched.mended else { continue };
+            let cooldown_us = policy.strategy(&mended.attempt.strategy).map_or(0, |one| one.cooldown_us);
+            let due_us = mended.attempt.at_us + cooldown_us.max(SETTLE_US);
+            if watched.incident.heard_us < due_us {
+                continue;
+            }
+            let (own, at) = (watched.incident.place(), mended.attempt.place.clone());
+            let Some(mended) = watched.mended.take() else { continue };
+            if !world.needs(&own, &at) {
+                vain.push((mended, watched.incident.rule.clone()));
+            }
+        }
+        for (mended, rule) in vain {
+            let Mended { attempt, action, kind, plan, order } = mended;
+            if !self.state.memory.was_vain(&attempt, &action, &rule, &kind) {
+                continue;
+            }
+            let seconds = (now_us - attempt.at_us) / 1_000_000;
+            let what = format!(
+                "{action} of {}: {rule} fires on after {seconds} s, so it did not help",
+                attempt.place
+            );
+            let detail = serde_json::json!({ "verdict": Ended::NotHealed });
+            let who = format!("policy:{}", policy.digest);
+            self.audit(now_us, Entry { kind: "in_vain", who, what, plan, order, detail });
         }
     }
 
@@ -259,6 +287,16 @@ impl Operator {
             Rollback::Inverse => inverse(&step.action, &run.before),
             Rollback::Do(action) => Some(action.clone()),
         };
+        if let Some(watched) = self.state.incidents.get_mut(&attempt.incident) {
+            let on_probation = ended == Ended::Healed && watched.incident.firing;
+            watched.mended = on_probation.then(|| Mended {
+                attempt: attempt.clone(),
+                action: step.action.name().to_owned(),
+                kind: step.kind.clone(),
+                plan: id.to_owned(),
+                order: order.clone(),
+            });
+        }
         self.state.memory.ended(attempt, step.action.name(), &rule, &step.kind, policy);
         let what = format!("{} of {}: {note}", step.action.name(), step.place);
         let detail = serde_json::json!({ "verdict": ended, "verify": step.verify.to_string() });
@@ -344,14 +382,20 @@ impl Operator {
         self.changed(id, now_us);
     }
 
-    /// Orders without a word are sent again, and all that are in flight at the first tick of a new life.
-    fn send_again(&mut self, now_us: i64) {
+    /// Orders without a word are sent again, and all that are in flight at the first tick of a new life. Nothing that is
+    /// held back; and in a freeze what was accepted is asked after only when it could not be begun again.
+    fn send_again(&mut self, policy: &Policy, now_us: i64) {
         let all = std::mem::take(&mut self.restored);
+        let frozen = self.frozen(policy).is_some();
         let mut again = Vec::new();
         for run in self.state.runs.values_mut() {
             let Phase::Ordered { order, sent_us, accepted_us, .. } = &mut run.phase else { continue };
-            let (pause_us, open) =
-                if *accepted_us > 0 { (ASK_AGAIN_US, true) } else { (RESEND_US, now_us < order.expires_us) };
+            let expired = now_us >= order.expires_us;
+            let (pause_us, open) = if *accepted_us > 0 {
+                (ASK_AGAIN_US, expired || !frozen)
+            } else {
+                (RESEND_US, !expired && run.withheld.is_none())
+            };
             if open && *sent_us != now_us && (all || now_us - *sent_us >= pause_us) {
                 *sent_us = now_us;
                 again.push(order.clone());

@@ -93,7 +93,7 @@ impl Operator {
             return;
         }
         waiting.sort();
-        let groups = Groups::of(world, &policy.budgets.group_label);
+        let groups = Groups::of(world, &policy.budgets.group_label, now_us);
         for (_, _, id) in waiting {
             let Some(run) = self.state.runs.get(&id) else { continue };
             let Some(step) = run.plan.steps.get(run.step).cloned() else { continue };
@@ -125,11 +125,8 @@ impl Operator {
         flights: &[Flight],
         now_us: i64,
     ) -> Turn {
-        if let Some(freeze) = &self.state.freeze {
-            return Turn::Wait(HeldBy::Frozen, format!("everything is frozen by {}", freeze.who));
-        }
-        if policy.frozen {
-            return Turn::Wait(HeldBy::Frozen, "the policy freezes everything".to_owned());
+        if let Some(on) = self.frozen(policy) {
+            return Turn::Wait(HeldBy::Frozen, on);
         }
         if self.state.outbox.len() >= OUTBOX_MAX {
             return Turn::Wait(HeldBy::Audit, "the audit cannot be written".to_owned());
@@ -276,6 +273,7 @@ impl Operator {
             group: step.group.clone(),
         });
         let who = run.approved_by.clone().unwrap_or_else(|| format!("policy:{}", policy.digest));
+        run.withheld = None;
         run.phase = Phase::Ordered { order: order.clone(), back, sent_us: now_us, accepted_us: 0 };
         let what = format!("{} of {}", order.action.name(), step.place);
         let what = if back { format!("take back: {what}") } else { what };
@@ -305,12 +303,12 @@ impl Operator {
             let Some(step) = run.current().cloned() else { continue };
             let ledger = &self.state.ledger;
             let allowed = if by_hand {
-                let groups = Groups::of(world, &policy.budgets.group_label);
+                let groups = Groups::of(world, &policy.budgets.group_label, now_us);
                 budget::allows(policy, (world, &groups), ledger, &self.flights(), &step.place, now_us)
             } else {
                 budget::window_allows(policy, ledger, &step.place, &step.group, now_us)
             };
-            let stopped = self.state.freeze.is_some() || policy.frozen || allowed.is_err();
+            let stopped = self.frozen(policy).is_some() || allowed.is_err();
             if now_us - since_us > TAKE_BACK_MAX_US || run.tries >= 3 {
                 self.not_taken_back(&id, "it could not be ordered in time", now_us);
             } else if !stopped && now_us >= not_before_us && self.state.outbox.len() < OUTBOX_MAX {

@@ -69,7 +69,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Cancels a plan. What is under way cannot be called back: it is verified, and nothing follows it.
+    /// Cancels a plan. An order that no agent has accepted is not said again. What is under way cannot be called back:
+    /// it is verified, and nothing follows it.
     ///
     /// # Errors
     /// There is no such plan, or it is over.
@@ -124,7 +125,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Nothing more is begun, by anybody, until it is thawed. What is under way is verified.
+    /// Nothing more is begun, by anybody, until it is thawed, and orders that no agent has accepted are not said again.
+    /// What is under way is verified.
     ///
     /// # Errors
     /// The author is missing.
@@ -151,7 +153,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Lets an incident that was left alone be thought about again, with all its attempts.
+    /// Lets an incident that was left alone be thought about again: its attempts, and those on the same targets, are
+    /// forgotten.
     ///
     /// # Errors
     /// There is no such incident.
@@ -164,7 +167,9 @@ impl Operator {
         };
         watched.left_alone.clear();
         watched.next_plan_us = now_us;
-        self.state.memory.attempts.retain(|one| one.incident != incident);
+        watched.mended = None;
+        let own = watched.incident.place();
+        self.state.memory.forgive(incident, own);
         self.said("retried", "", who, format!("{who} wants incident {incident} tried again"), now_us);
         Ok(())
     }

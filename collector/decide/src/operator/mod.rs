@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{AuditRecord, Entry, Head};
 use crate::budget::Ledger;
 use crate::incident::{Incident, Prediction};
-use crate::memory::Memory;
+use crate::memory::{Attempt, Memory};
 use crate::plan::NoPlan;
 use crate::policy::Policy;
 use crate::world::Place;
@@ -31,15 +31,21 @@ mod advance;
 mod begin;
 mod commands;
 mod explain;
+mod local;
+mod page;
 mod receipts;
 pub mod run;
 mod verify;
+mod withhold;
 
 pub use begin::HeldBy;
 pub use commands::CommandError;
 pub use explain::Explanation;
+pub use local::LocalWords;
+pub use page::{Page, PageKind};
 use run::{Phase, Run};
 pub use verify::VerifyFacts;
+pub use withhold::Withheld;
 
 /// Most incidents watched.
 const INCIDENTS_MAX: usize = 20_000;
@@ -79,45 +85,6 @@ pub struct Numbered {
     pub effect: Effect,
 }
 
-/// Why a person is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PageKind {
-    /// All that may be tried was tried, or does not last.
-    GaveUp,
-    /// A plan needs a person's word.
-    Approval,
-    /// An agent does not take this collector's orders.
-    Distrusted,
-    /// Alerts are so many that nothing is done without a person's word.
-    Storm,
-    /// A step that did not help could not be taken back.
-    NotTakenBack,
-    /// A plan ended without fresh samples: nobody knows whether it helped.
-    Unverified,
-}
-
-/// A call for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
-    /// Names it for ever.
-    pub id: String,
-    /// Why.
-    pub kind: PageKind,
-    /// How bad.
-    pub severity: Severity,
-    /// Where.
-    pub place: Place,
-    /// One line.
-    pub summary: String,
-    /// Incident, if it is about one.
-    pub incident: String,
-    /// Plan, if it is about one.
-    pub plan: String,
-    /// When, µs since 1970.
-    pub at_us: i64,
-}
-
 /// An incident and what is done about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
@@ -133,6 +100,24 @@ pub struct Watched {
     pub well_us: i64,
     /// Why there was no plan when one was last thought of.
     pub no_plan: Option<NoPlan>,
+    /// A mend that samples speak well of, while the alert has not ended yet.
+    #[serde(default)]
+    pub mended: Option<Mended>,
+}
+
+/// A mend that is on probation: see [`Watched::mended`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mended {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its action's name.
+    pub action: String,
+    /// Kind of component.
+    pub kind: String,
+    /// Plan and order.
+    pub plan: String,
+    /// Order.
+    pub order: String,
 }
 
 /// Nothing is done at all.
@@ -173,9 +158,9 @@ pub struct State {
     pub number: u64,
     /// Words of agents' own actions that are in the audit already.
     pub heard_local: VecDeque<String>,
-    /// Agents' own actions that the budgets have not counted yet: where, and when they were begun, µs since 1970.
+    /// What hosts said of their own actions lately.
     #[serde(default)]
-    pub uncounted: Vec<(Place, i64)>,
+    pub local_words: BTreeMap<String, LocalWords>,
     /// Incidents that were not taken, because too many are watched.
     pub incidents_dropped: u64,
 }
@@ -294,6 +279,7 @@ impl Operator {
             left_alone: String::new(),
             well_us: 0,
             no_plan: None,
+            mended: None,
         });
         watched.incident = incident;
         if began {
@@ -306,7 +292,10 @@ impl Operator {
                 watched.plans = 0;
             }
             watched.well_us = 0;
-        } else if watched.well_us == 0 {
+        } else {
+            watched.mended = None;
+        }
+        if !firing && watched.well_us == 0 {
             watched.well_us = now_us;
         }
         if began {
@@ -424,6 +413,8 @@ impl Operator {
         state.incidents.retain(|_, one| one.well_us == 0 || now_us - one.well_us <= kept_us);
         state.memory.forget(policy, now_us);
         state.ledger.forget(policy, now_us);
+        let window_us = policy.budgets.host.per_us;
+        state.local_words.retain(|_, said| now_us - said.since_us < window_us);
     }
 }
 

@@ -8,27 +8,27 @@ use super::{Operator, Page, PageKind};
 use crate::audit::Entry;
 use crate::memory::Ended;
 use crate::policy::Policy;
-use crate::world::Place;
+use crate::world::{Place, World};
 
 /// Orders given for one step when the agent keeps asking to wait.
 const TRIES_MAX: u32 = 5;
-/// Agents' own actions whose receipts are remembered, so that a repeat is not told twice.
-const LOCAL_MAX: usize = 2_000;
 
 impl Operator {
     /// An agent's word on an order, or on an action of its own.
-    pub fn receipt(&mut self, receipt: &Receipt, policy: &Policy, now_us: i64) {
+    pub fn receipt(&mut self, receipt: &Receipt, policy: &Policy, world: &World, now_us: i64) {
         let place = Place::new(&receipt.host, &receipt.component);
         let error = match &receipt.outcome {
             Outcome::Failed { error } => error.as_str(),
             _ => "",
         };
         if receipt.local {
-            return self.local(receipt, &place, now_us);
+            return self.local(receipt, policy, world, now_us);
         }
         let plan = receipt.id.split('-').next().unwrap_or_default().to_owned();
         let Some(run) = self.state.runs.get_mut(&plan) else { return };
-        let Phase::Ordered { order, back, accepted_us, .. } = &mut run.phase else { return };
+        let Phase::Ordered { order, back, accepted_us, .. } = &mut run.phase else {
+            return self.done_after_all(receipt, &plan, policy, now_us);
+        };
         if order.id != receipt.id || order.host != receipt.host {
             return;
         }
@@ -36,6 +36,7 @@ impl Operator {
         if receipt.outcome == Outcome::Accepted {
             if !accepted {
                 *accepted_us = now_us;
+                run.withheld = None;
                 self.tell(receipt, &plan, "accepted", now_us);
                 self.changed(&plan, now_us);
             }
@@ -45,6 +46,7 @@ impl Operator {
         if accepted && matches!(receipt.outcome, Outcome::Refused { .. }) {
             return;
         }
+        run.withheld = None;
         if !receipt.before.is_empty() && !back {
             run.before.clone_from(&receipt.before);
         }
@@ -66,7 +68,7 @@ impl Operator {
         }
     }
 
-    fn tell(&mut self, receipt: &Receipt, plan: &str, kind: &'static str, now_us: i64) {
+    pub(super) fn tell(&mut self, receipt: &Receipt, plan: &str, kind: &'static str, now_us: i64) {
         let place = Place::new(&receipt.host, &receipt.component);
         let what = format!("{} of {place}: {}", receipt.action.name(), outcome(&receipt.outcome));
         let detail = serde_json::json!({
@@ -75,27 +77,6 @@ impl Operator {
         });
         let (who, plan, order) = (format!("agent:{}", receipt.host), plan.to_owned(), receipt.id.clone());
         self.audit(now_us, Entry { kind, who, what, plan, order, detail });
-    }
-
-    /// An agent has acted by its own rules: that is told, and counted where budgets count.
-    fn local(&mut self, receipt: &Receipt, place: &Place, now_us: i64) {
-        let name = format!("{} {} ", receipt.host, receipt.id);
-        let word = format!("{name}{}", outcome(&receipt.outcome));
-        if self.state.heard_local.contains(&word) {
-            return;
-        }
-        // Told in two words (accepted, done) it is one action all the same.
-        let begun = !matches!(receipt.outcome, Outcome::Refused { .. } | Outcome::WouldDo);
-        if begun && !self.state.heard_local.iter().any(|known| known.starts_with(&name)) {
-            let at_us = if receipt.begun_us > 0 { receipt.begun_us.min(now_us) } else { now_us };
-            self.state.uncounted.push((place.clone(), at_us));
-        }
-        self.state.heard_local.push_back(word);
-        if self.state.heard_local.len() > LOCAL_MAX {
-            self.state.heard_local.pop_front();
-        }
-        self.output(place, &receipt.output, now_us);
-        self.tell(receipt, "", "local", now_us);
     }
 
     fn begin_verifying(&mut self, plan: &str, ended_us: i64, now_us: i64) {
@@ -115,6 +96,9 @@ impl Operator {
 
     fn refused(&mut self, plan: &str, reason: Refusal, policy: &Policy, now_us: i64) {
         let Some(run) = self.state.runs.get_mut(plan) else { return };
+        if run.cancelled_by.is_some() {
+            return self.next_step(plan, "it was refused", now_us);
+        }
         let Some(step) = run.plan.steps.get(run.step).cloned() else { return };
         let believed_us = now_us + policy.refusal_believed_us;
         let again = |us: i64| Some(now_us + us);
@@ -189,7 +173,7 @@ fn name(reason: Refusal) -> String {
     }
 }
 
-fn outcome(outcome: &Outcome) -> String {
+pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Refused { reason } => format!("refused, {}", name(*reason)),
         Outcome::Accepted => "accepted".to_owned(),

@@ -34,6 +34,9 @@ pub struct Run {
     pub approved_by: Option<String>,
     /// Who wants it to end after the present step.
     pub cancelled_by: Option<String>,
+    /// The order that is not said again, if it is its latest.
+    #[serde(default)]
+    pub withheld: Option<super::Withheld>,
     /// What the latest receipt says was there before.
     pub before: BTreeMap<String, String>,
     /// Steps that are over.
@@ -177,6 +180,7 @@ impl Run {
             orders: 0,
             approved_by: None,
             cancelled_by: None,
+            withheld: None,
             before: BTreeMap::new(),
             log: Vec::new(),
             told_held: false,

@@ -42,6 +42,8 @@ pub struct Policy {
     pub breaker: BreakerLimits,
     /// How long attempts are remembered, and counted against limits, µs.
     pub attempt_window_us: i64,
+    /// After how many attempts on one target, whether they helped or not, it is left alone.
+    pub repeat_long: Repeat,
     /// How long a plan waits for a person's word, µs.
     pub approval_within_us: i64,
     /// How long a refusal by a host's file is believed, µs.
@@ -231,6 +233,19 @@ pub struct Strategy {
     pub expires_us: i64,
 }
 
+impl Strategy {
+    /// How long its attempts that did not help are counted, µs: long enough that all it may make fit in.
+    pub fn vain_window_us(&self, policy: &Policy) -> i64 {
+        policy.attempt_window_us.max(reach_us(self.max_attempts, self.cooldown_us))
+    }
+}
+
+/// Time in which so many attempts with this cooldown between them surely fit, µs; at most a day.
+fn reach_us(attempts: u32, cooldown_us: i64) -> i64 {
+    const DAY_US: i64 = 24 * 3600 * 1_000_000;
+    cooldown_us.saturating_mul(i64::from(attempts)).saturating_mul(2).min(DAY_US)
+}
+
 /// A mend that has to be repeated too often is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat {
@@ -323,6 +338,14 @@ impl Policy {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The strategy that attempts call `ENTRY/STRATEGY`.
+    pub fn strategy(&self, name: &str) -> Option<&Strategy> {
+        let entry =
+            |entry: &Entry| name.strip_prefix(entry.name.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let strategy = |one: &'_ Entry, rest: &str| one.strategies.iter().position(|own| own.name == rest);
+        self.entries.iter().find_map(|one| one.strategies.get(strategy(one, entry(one)?)?))
     }
 
     /// The least probability of failure that any entry is for; none when no entry is.

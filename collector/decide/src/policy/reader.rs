@@ -14,7 +14,7 @@ use super::{BreakerLimits, Budget, Budgets, Entry, Match, Policy, PolicyFaults, 
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "frozen",
     "entries",
     "budgets",
@@ -22,6 +22,7 @@ const KEYS: [&str; 10] = [
     "storm",
     "breaker",
     "repeat",
+    "repeat_long",
     "attempt_window",
     "approval_within",
     "refusal_believed",
@@ -44,8 +45,11 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyFaults> {
 }
 
 fn settle(reader: &mut Reader, fields: Fields<'_>, digest: String) -> Policy {
-    let repeat =
-        fields.get("repeat").map_or(Repeat { max: 5, per_us: 10 * MINUTE }, |node| read_repeat(reader, node));
+    let read = |reader: &mut Reader, key: &str, default: Repeat| {
+        fields.get(key).map_or(default, |node| read_repeat(reader, node, key, default))
+    };
+    let repeat = read(reader, "repeat", Repeat { max: 5, per_us: 10 * MINUTE });
+    let repeat_long = read(reader, "repeat_long", Repeat { max: 12, per_us: 360 * MINUTE });
     let mut entries: Vec<Entry> = Vec::new();
     if let Some(list) = fields.get("entries").and_then(|node| reader.map(node, "`entries`", &[])) {
         for (name, node) in list.pairs() {
@@ -63,6 +67,7 @@ fn settle(reader: &mut Reader, fields: Fields<'_>, digest: String) -> Policy {
         quiet: fields.get("quiet_hours").map_or_else(Vec::new, |node| read_quiet(reader, node)),
         storm: read_storm(reader, fields.get("storm")),
         breaker: read_breaker(reader, fields.get("breaker")),
+        repeat_long,
         attempt_window_us: time(reader, "attempt_window", 60 * MINUTE),
         approval_within_us: time(reader, "approval_within", 30 * MINUTE),
         refusal_believed_us: time(reader, "refusal_believed", 60 * MINUTE),
@@ -96,7 +101,7 @@ fn read_entry(reader: &mut Reader, name: &str, node: &Node, repeat: Repeat) -> O
         }
         None => reader.fault(node, format!("give `{name}` at least one strategy, under `strategies`")),
     }
-    let repeat = fields.get("repeat").map_or(repeat, |node| read_repeat(reader, node));
+    let repeat = reachable(reader, fields.get("repeat"), repeat, &strategies);
     Some(Entry { name: name.to_owned(), matches, target, strategies, repeat })
 }
 
@@ -161,9 +166,36 @@ pub(super) fn read_target(reader: &mut Reader, node: &Node) -> Target {
         .map_or(Target::Component, Target::Fixed)
 }
 
-fn read_repeat(reader: &mut Reader, node: &Node) -> Repeat {
-    let mut repeat = Repeat { max: 5, per_us: 10 * MINUTE };
-    if let Some(fields) = reader.map(node, "`repeat`", &["max", "per"]) {
+/// An entry's limit of repeats, which its cooldowns must let it reach: what stands in the entry is refused if they never
+/// do, and what is taken over counts over as much time as they need.
+fn reachable(
+    reader: &mut Reader,
+    own: Option<&Node>,
+    over: Repeat,
+    strategies: &[super::Strategy],
+) -> Repeat {
+    let cooldowns = || strategies.iter().map(|one| one.cooldown_us);
+    let Some(node) = own else {
+        let longest_us = cooldowns().max().unwrap_or_default();
+        return Repeat { per_us: over.per_us.max(super::reach_us(over.max, longest_us)), ..over };
+    };
+    let own = read_repeat(reader, node, "repeat", over);
+    let shortest_us = cooldowns().min().unwrap_or_default();
+    if shortest_us.saturating_mul(i64::from(own.max)) > own.per_us {
+        let what = format!(
+            "{} mends with {} s of cooldown between them never fit into `per`, so this limit is never reached; make \
+             `per` longer or `max` smaller",
+            own.max,
+            shortest_us / SECOND
+        );
+        reader.fault(node, what);
+    }
+    own
+}
+
+fn read_repeat(reader: &mut Reader, node: &Node, key: &str, default: Repeat) -> Repeat {
+    let mut repeat = default;
+    if let Some(fields) = reader.map(node, &format!("`{key}`"), &["max", "per"]) {
         if let Some(max) = fields.get("max").and_then(|n| reader.whole(n, "`max`", 1, 1000)) {
             repeat.max = max;
         }

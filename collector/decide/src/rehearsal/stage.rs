@@ -224,7 +224,7 @@ impl Stage<'_> {
             self.next_done += 1;
             if done.local && done.outcome != "refused" && done.outcome != "would_do" {
                 let receipt = receipt_of(done);
-                self.operator.receipt(&receipt, self.policy, self.now_us);
+                self.operator.receipt(&receipt, self.policy, &self.world, self.now_us);
             }
         }
     }
@@ -241,7 +241,7 @@ impl Stage<'_> {
             let back = run.is_some_and(|run| matches!(run.phase, Phase::Ordered { back: true, .. }));
             let about = run.map(|run| (run.plan.incident.clone(), run.verified_at()));
             let receipt = self.answer(&order);
-            self.operator.receipt(&receipt, self.policy, now_us);
+            self.operator.receipt(&receipt, self.policy, &self.world, now_us);
             if let (Assume::Helps, false, Some((incident, place))) = (self.assume, back, about) {
                 self.help(&incident, &place);
             }

@@ -147,7 +147,7 @@ impl Bench {
             before: before.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             because: order.plan,
         };
-        self.operator.receipt(&receipt, &self.policy, self.now_us);
+        self.operator.receipt(&receipt, &self.policy, &self.world, self.now_us);
     }
 
     /// An agent has restarted a component by its own rules, so many seconds ago.
@@ -166,7 +166,7 @@ impl Bench {
             before: BTreeMap::new(),
             because: "local".to_owned(),
         };
-        self.operator.receipt(&receipt, &self.policy, self.now_us);
+        self.operator.receipt(&receipt, &self.policy, &self.world, self.now_us);
     }
 
     pub fn pages(&self) -> usize {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use fettle_alert::handoff::{Severity, Standing};
 use fettle_decide::audit;
+use fettle_decide::operator::run::Phase;
 use fettle_decide::operator::{Effect, Numbered};
 use fettle_decide::policy::Policy;
 use fettle_decide::world::Place;
@@ -188,6 +189,21 @@ impl Bounds {
 
     fn sent(&mut self, bench: &Bench, order: &Order) {
         assert!(self.intents.contains(&order.id), "an order left before its intent");
+        let run = bench.operator.run(order.id.split('-').next().unwrap()).unwrap();
+        let Phase::Ordered { accepted_us, back, .. } = run.phase else {
+            panic!("no order of it is under way")
+        };
+        if accepted_us == 0 {
+            assert!(
+                bench.operator.state().freeze.is_none(),
+                "an order that nobody accepted left in the freeze"
+            );
+            assert!(
+                back || run.cancelled_by.is_none(),
+                "an order that nobody accepted left after its plan was cancelled"
+            );
+            assert!(bench.operator.may_leave(order, &bench.policy));
+        }
         if self.given.iter().any(|one| one.id == order.id) {
             return;
         }

@@ -79,6 +79,16 @@ pub(super) fn answer(
     }
 }
 
+/// Whether the answer says that something was changed: then it is given once that is saved.
+pub(super) fn changes(ask: &Ask) -> bool {
+    match ask {
+        Ask::Alerts | Ask::Alert(_) | Ask::Silences | Ask::Incidents | Ask::Plans | Ask::Plan(_) => false,
+        Ask::Explain | Ask::Components | Ask::Status | Ask::TestChannel(..) => false,
+        Ask::Acknowledge(..) | Ask::Unacknowledge(..) | Ask::Resolve(..) | Ask::Silence(_) => true,
+        Ask::Unsilence(..) | Ask::Change(..) | Ask::Freeze(_) | Ask::Unfreeze(_) => true,
+    }
+}
+
 /// An alert's id that may be shortened; `groups`: or an incident's, or a group's key.
 fn whole_alert(desk: &Desk, given: &str, groups: bool) -> Result<String, AskError> {
     let state = desk.manager.state();
@@ -310,6 +320,7 @@ fn status(desk: &Desk, channels: &Channels, sender: Option<&Sender>, now_us: i64
         "alerts": {
             "pending": counts.pending, "firing": counts.firing, "storms": counts.storms,
             "silences": counts.silences, "incidents": counts.incidents, "overflow": counts.overflow,
+            "clock_set_back": desk.manager.state().set_back,
         },
         "plans": state.runs.values().filter(|run| run.live()).count(),
         "in_flight": state.runs.values().filter(|run| run.in_flight()).count(),

@@ -6,8 +6,8 @@ use fettle_shared::seal::SealError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::desk::Saved;
 use super::rules::{Heard, Rules};
+use super::saved::Saved;
 use super::{now_us, run, Operations, OperationsFiles, PARTITION, STATE};
 use crate::handoff::{Judged, Question};
 use crate::ingest::Lease;

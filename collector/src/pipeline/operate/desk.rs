@@ -6,62 +6,28 @@ use std::collections::BTreeMap;
 
 use fettle_alert::handoff::{Finding, Labels, Notification, Standing};
 use fettle_alert::manage::{self, Dependencies, Manager};
+use fettle_decide::budget::HOST_GONE_US;
 use fettle_decide::operator::run::Run;
-use fettle_decide::operator::{self, Effect, Freeze, Operator, Page, PageKind, VerifyFacts};
+use fettle_decide::operator::{self, Effect, Operator, Page, PageKind, VerifyFacts};
+use fettle_decide::planner::HOST_SILENT_US;
 use fettle_decide::policy::Policy;
 use fettle_decide::world::{ComponentView, HostView, Place, World};
 use fettle_shared::command::{Order, Receipt};
 use fettle_shared::error_kind::ErrorKind;
 use fettle_shared::inventory::Inventory;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::begin::Adopted;
 use super::history::History;
 use super::report::HostReport;
+use super::saved::{Saved, VERSION};
 use super::taken::NotTaken;
 
-/// Version of what is saved.
-const VERSION: u32 = 1;
 /// Hosts that are known at most.
 const MOST_HOSTS: usize = 20_000;
-/// A host not heard of for this long is forgotten, µs.
-const FORGET_US: i64 = 24 * 3600 * 1_000_000;
+/// Room is made for a new host at the cost of one not heard of for this long, µs.
+const MAY_GO_US: i64 = 3600 * 1_000_000;
 /// Pages are said again this often, µs, so that they do not go stale.
 const RESAY_US: i64 = 10_000_000;
-
-/// All that is saved.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Saved {
-    version: u32,
-    manager: manage::State,
-    operator: operator::State,
-    history: History,
-    pages: BTreeMap<String, Page>,
-    inventories: BTreeMap<String, Inventory>,
-}
-
-impl Saved {
-    /// The audit's last record in it.
-    pub(super) fn audit_seq(&self) -> u64 {
-        self.operator.head.seq
-    }
-
-    /// Nothing is mended until a person says so; a freeze that is there stays.
-    pub(super) fn freeze(&mut self, why: &str, now_us: i64) {
-        let freeze = || Freeze { who: "collector".to_owned(), why: why.to_owned(), at_us: now_us };
-        self.operator.freeze.get_or_insert_with(freeze);
-    }
-
-    /// How much of what is in it.
-    pub(super) fn sum(&self) -> Adopted {
-        Adopted {
-            alerts: self.manager.alerts.len(),
-            silences: self.manager.silences.len(),
-            plans: self.operator.runs.values().filter(|run| run.live()).count(),
-            audit: self.audit_seq(),
-        }
-    }
-}
 
 /// What is to be done once the state is saved.
 #[derive(Debug, Default)]
@@ -82,12 +48,15 @@ pub(super) struct Desk {
     pub policy: Policy,
     pub world: World,
     pub history: History,
+    /// The text of the routes and channels in force; empty: those that are built in.
+    pub alerting: String,
     /// The operator's files that could not be taken.
     pub not_taken: NotTaken,
     /// Saved states that were refused since this collector took over, by reason.
     pub refused_states: BTreeMap<&'static str, u64>,
     pages: BTreeMap<String, Page>,
     said_us: i64,
+    swept_us: i64,
     inventories: BTreeMap<String, Inventory>,
     seen_version: u64,
     dirty: bool,
@@ -105,10 +74,12 @@ impl Desk {
             policy,
             world: World::default(),
             history: saved.history,
+            alerting: saved.alerting,
             not_taken: NotTaken::default(),
             refused_states: BTreeMap::new(),
             pages: saved.pages,
             said_us: 0,
+            swept_us: 0,
             inventories: BTreeMap::new(),
             seen_version: 0,
             dirty: false,
@@ -116,6 +87,11 @@ impl Desk {
         };
         for inventory in saved.inventories.into_values() {
             desk.inventory(inventory);
+        }
+        for (host, seen_us) in saved.heard {
+            if let Some(view) = desk.world.hosts.get_mut(&host) {
+                view.seen_us = seen_us;
+            }
         }
         desk
     }
@@ -136,6 +112,8 @@ impl Desk {
             history: &'a History,
             pages: &'a BTreeMap<String, Page>,
             inventories: &'a BTreeMap<String, Inventory>,
+            alerting: &'a str,
+            heard: BTreeMap<&'a str, i64>,
         }
         serde_json::to_vec(&View {
             version: VERSION,
@@ -144,6 +122,8 @@ impl Desk {
             history: &self.history,
             pages: &self.pages,
             inventories: &self.inventories,
+            alerting: &self.alerting,
+            heard: self.world.hosts.iter().map(|(host, view)| (host.as_str(), view.seen_us)).collect(),
         })
     }
 
@@ -227,16 +207,20 @@ impl Desk {
         if changed {
             self.inventories.insert(inventory.host.clone(), inventory);
             self.dirty = true;
-            let needs = |inventory: &Inventory| {
-                let one = |(name, declared): (&String, &fettle_shared::inventory::Declared)| {
-                    (name.clone(), declared.depends_on.clone())
-                };
-                inventory.components.iter().map(one).collect()
-            };
-            let all: Dependencies =
-                self.inventories.iter().map(|(host, inventory)| (host.clone(), needs(inventory))).collect();
-            self.manager.set_dependencies(all);
+            self.tell_dependencies();
         }
+    }
+
+    fn tell_dependencies(&mut self) {
+        let needs = |inventory: &Inventory| {
+            let one = |(name, declared): (&String, &fettle_shared::inventory::Declared)| {
+                (name.clone(), declared.depends_on.clone())
+            };
+            inventory.components.iter().map(one).collect()
+        };
+        let all: Dependencies =
+            self.inventories.iter().map(|(host, inventory)| (host.clone(), needs(inventory))).collect();
+        self.manager.set_dependencies(all);
     }
 
     /// What the newest inventory says a component complains of.
@@ -249,7 +233,7 @@ impl Desk {
 
     /// Takes an agent's word on an action.
     pub(super) fn receipt(&mut self, receipt: &Receipt, now_us: i64) {
-        self.operator.receipt(receipt, &self.policy, now_us);
+        self.operator.receipt(receipt, &self.policy, &self.world, now_us);
         self.history.action(receipt, now_us);
         self.dirty = true;
     }
@@ -257,6 +241,7 @@ impl Desk {
     /// Decides. What it gives may be carried out once the state is saved, if it says that it changed.
     pub(super) fn turn(&mut self, now_us: i64) -> Turn {
         let mut turn = Turn::default();
+        self.forget(now_us);
         for numbered in self.operator.tick(&self.policy, &self.world, now_us.unsigned_abs(), now_us) {
             match numbered.effect {
                 Effect::Audit(record) => self.history.audit(&record),
@@ -276,14 +261,19 @@ impl Desk {
         self.say_pages(now_us);
         let mended = self.operator.being_mended(now_us).filter_map(manage::unhex).collect();
         self.manager.set_being_mended(mended);
+        let set_back = self.manager.state().set_back;
         for change in self.manager.tick(now_us).transitions {
             self.history.alert(&change);
             self.dirty = true;
         }
+        if self.manager.state().set_back > set_back {
+            tracing::warn!(
+                "alerts were ahead of this host's clock for a minute and follow it back; see that all collectors' clocks agree"
+            );
+        }
         turn.notifications = self.manager.due(now_us);
         self.manager.sending(turn.notifications.iter().map(|one| one.id.as_str()));
         turn.notifications.append(&mut self.trials);
-        self.forget(now_us);
         turn.changed = std::mem::take(&mut self.dirty) || self.manager.version() != self.seen_version;
         self.seen_version = self.manager.version();
         turn
@@ -315,6 +305,9 @@ impl Desk {
         let seen_us = |page: &Page| self.world.hosts.get(&page.place.host).map_or(0, |host| host.seen_us);
         let lasts = |page: &Page| match page.kind {
             PageKind::Storm => state.storm_until_us > now_us,
+            PageKind::LocalTooMany => {
+                state.local_words.get(&page.place.host).is_some_and(|said| said.too_many)
+            }
             PageKind::Approval => state.runs.get(&page.plan).is_some_and(Run::live),
             PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => fires(page),
             // In the dark the alert's last word says little: it takes data of the host to end it.
@@ -334,18 +327,40 @@ impl Desk {
         }
     }
 
-    fn room_for(&self, host: &str) -> bool {
-        self.world.hosts.len() < MOST_HOSTS || self.world.hosts.contains_key(host)
+    /// Makes room for a host, at the cost of the one that has been silent the longest, if that is long.
+    fn room_for(&mut self, host: &str) -> bool {
+        let hosts = &mut self.world.hosts;
+        if hosts.len() < MOST_HOSTS || hosts.contains_key(host) {
+            return true;
+        }
+        let newest_us = hosts.values().map(|view| view.seen_us).max().unwrap_or_default();
+        let oldest = hosts.iter().min_by_key(|(_, view)| view.seen_us);
+        let gone =
+            oldest.filter(|(_, view)| newest_us - view.seen_us > MAY_GO_US).map(|(name, _)| name.clone());
+        let Some(gone) = gone else { return false };
+        hosts.remove(&gone);
+        self.inventories.remove(&gone);
+        true
     }
 
+    /// Forgets hosts that have left the fleet, with their inventories. One that was never heard of, but has an
+    /// inventory, is silent from now on.
     fn forget(&mut self, now_us: i64) {
-        if self.said_us != now_us {
+        for view in self.world.hosts.values_mut().filter(|view| view.seen_us == 0) {
+            view.seen_us = now_us - HOST_SILENT_US - 1;
+        }
+        if now_us - self.swept_us < RESAY_US {
             return;
         }
-        let inventories = &self.inventories;
-        self.world.hosts.retain(|host, view| {
-            now_us - view.seen_us < FORGET_US || (view.seen_us == 0 && inventories.contains_key(host))
-        });
+        self.swept_us = now_us;
+        let hosts = &mut self.world.hosts;
+        hosts.retain(|_, view| now_us - view.seen_us < HOST_GONE_US);
+        let known = self.inventories.len();
+        self.inventories.retain(|host, _| hosts.contains_key(host));
+        if self.inventories.len() < known {
+            self.dirty = true;
+            self.tell_dependencies();
+        }
     }
 }
 
@@ -385,6 +400,31 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000_000_000;
     const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn a_host_of_a_saved_inventory_is_silent_and_goes_with_it_after_a_week() {
+        let desk_of = |saved| Desk::new(saved, manage::Config::default(), Policy::built_in());
+        let mut desk = desk_of(None);
+        for number in 0..3 {
+            let host = format!("web-{number}");
+            desk.inventory(Inventory { host, ..Inventory::default() });
+        }
+        let again = |desk: &Desk| desk_of(Some(serde_json::from_slice(&desk.save().unwrap()).unwrap()));
+        desk.turn(NOW);
+        let silent = |desk: &Desk, now_us| {
+            desk.world.hosts.values().filter(|view| now_us - view.seen_us > HOST_SILENT_US).count()
+        };
+        assert_eq!(silent(&desk, NOW), 3);
+        // A restart does not make them younger, and one of them lives.
+        let mut desk = again(&desk);
+        let later_us = NOW + HOST_GONE_US;
+        let report = HostReport { host: "web-1".to_owned(), at_us: later_us, ..HostReport::default() };
+        desk.report(&report, later_us);
+        let turn = desk.turn(later_us);
+        assert!(turn.changed);
+        assert_eq!(desk.world.hosts.keys().collect::<Vec<_>>(), ["web-1"]);
+        assert_eq!(again(&desk).inventories.keys().collect::<Vec<_>>(), ["web-1"]);
+    }
 
     #[test]
     fn a_plan_that_ended_in_the_dark_is_an_alert_until_its_host_is_seen() {

@@ -9,13 +9,16 @@
 mod answers;
 mod begin;
 mod desk;
+mod error;
 mod files;
 mod history;
 mod ids;
 mod report;
 mod rules;
+mod saved;
 mod taken;
 mod tell;
+mod unanswered;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +42,18 @@ use crate::orders::{Answer, HandedIn, OrdersError, Seals, Sender, StateCell};
 use crate::store::StoreError;
 use crate::telemetry::Telemetry;
 use begin::Damage;
-use desk::{Desk, Saved, Turn};
+use desk::{Desk, Turn};
+use error::OperateError;
 use files::Source;
 use report::HostReport;
+use saved::Saved;
 use tell::Channels;
+use unanswered::Unanswered;
 
 pub use begin::{adopt, start, Adopted, NotAdopted, Start};
 pub use files::OperationsFiles;
 pub use rules::Heard;
+use taken::Alerting;
 pub use taken::{check, NotTaken};
 
 /// Operations are a partition of their own as far as leases go.
@@ -72,25 +79,6 @@ pub struct Operations {
     pub files: OperationsFiles,
     /// What people ask.
     pub questions: mpsc::Receiver<Question>,
-}
-
-/// Why operations stopped for a moment.
-#[derive(Debug, thiserror::Error)]
-enum OperateError {
-    #[error(transparent)]
-    Orders(#[from] OrdersError),
-    #[error(transparent)]
-    Ingest(#[from] crate::ingest::IngestError),
-    #[error("NATS does not take a subscription ({0})")]
-    Subscribe(String),
-    #[error("the state of operations cannot be written ({0})")]
-    Encode(#[from] serde_json::Error),
-    #[error("the lease of operations ran out")]
-    LeaseLost,
-    #[error("the channels cannot be set up ({0})")]
-    Channels(String),
-    #[error("there is no saved state, and where the audit ends cannot be read ({0})")]
-    AuditEnd(#[from] StoreError),
 }
 
 /// What comes back from things done beside the loop.
@@ -170,6 +158,8 @@ struct Office {
     followed: Followed,
     /// Decided, and waiting for the state to be saved.
     owed: Turn,
+    /// Answers to be given once the state is saved.
+    unanswered: Unanswered,
     /// Receipts to be confirmed once the state is saved.
     handed_in: Vec<HandedIn>,
     reports: async_nats::Subscriber,
@@ -192,10 +182,11 @@ impl Office {
             policies: Source::new(operations.files.policies.clone()),
             looked: Instant::now(),
         };
-        let (config, channels) = match context.not_taken.alerting(&mut followed.alerting) {
-            Some(good) => good,
-            None => (manage::Config::default(), Channels::read("").map_err(OperateError::Channels)?),
-        };
+        let before = saved.as_ref().map_or("", |saved| saved.alerting.as_str());
+        let Alerting { config, channels, text } = context
+            .not_taken
+            .alerting_at_start(&mut followed.alerting, before)
+            .map_err(OperateError::Channels)?;
         // Without the operator's own word nothing is done to a host: the built-in policy may do what theirs forbids.
         let policy = context
             .not_taken
@@ -203,6 +194,10 @@ impl Office {
             .unwrap_or_else(|| Policy { frozen: true, ..Policy::built_in() });
         let mut desk = Desk::new(saved, config, policy);
         desk.not_taken = context.not_taken.clone();
+        if desk.alerting != text {
+            desk.alerting = text;
+            desk.touch();
+        }
         let listen = |filter: &'static str| {
             let nats = context.nats.clone();
             async move { nats.subscribe(filter).await.map_err(|e| OperateError::Subscribe(e.to_string())) }
@@ -218,6 +213,7 @@ impl Office {
             channels: Arc::new(channels),
             followed,
             owed: Turn::default(),
+            unanswered: Unanswered::default(),
             handed_in: Vec::new(),
             reports: listen(report::FILTER).await?,
             inventories: listen(INVENTORY_FILTER).await?,
@@ -287,10 +283,16 @@ impl Office {
                         self.turn().await?;
                     }
                 }
-                Some(question) = questions.recv() => self.answer(question),
+                Some(question) = questions.recv() => {
+                    if self.answer(question) {
+                        self.turn().await?;
+                    }
+                }
                 _ = stop.changed() => {
                     // What was decided is saved; whoever comes next carries it out.
-                    return self.save().await;
+                    self.save().await?;
+                    self.unanswered.saved();
+                    return Ok(());
                 }
             }
         }
@@ -371,11 +373,13 @@ impl Office {
                 Err(OperateError::Orders(error @ OrdersError::Away { .. })) => {
                     tracing::warn!(%error, "what was decided waits to be saved");
                     self.desk.still_unsaved();
+                    self.unanswered.overdue(Instant::now());
                     return Ok(());
                 }
                 Err(error) => return Err(error),
             }
         }
+        self.unanswered.saved();
         self.carry_out();
         self.write_history();
         if let Some(sender) = &self.sender {
@@ -400,6 +404,9 @@ impl Office {
     }
 
     fn carry_out(&mut self) {
+        // They may have waited long to be saved.
+        let (operator, policy) = (&self.desk.operator, &self.desk.policy);
+        self.owed.orders.retain(|order| operator.may_leave(order, policy));
         for order in self.owed.orders.drain(..) {
             let Some(sender) = self.sender.clone() else {
                 tracing::error!(
@@ -444,8 +451,10 @@ impl Office {
         }
         self.followed.looked = Instant::now();
         let not_taken = &self.context.not_taken;
-        if let Some((config, channels)) = not_taken.alerting(&mut self.followed.alerting) {
+        if let Some(Alerting { config, channels, text }) = not_taken.alerting(&mut self.followed.alerting) {
             self.desk.manager.reload(config);
+            self.desk.alerting = text;
+            self.desk.touch();
             self.channels = Arc::new(channels);
             tracing::info!("routes and channels are taken anew");
         }
@@ -455,10 +464,21 @@ impl Office {
         }
     }
 
-    fn answer(&mut self, question: Question) {
+    /// Answers a question; true if the answer waits until what it changed is saved.
+    fn answer(&mut self, question: Question) -> bool {
+        let changes = answers::changes(&question.ask);
         let answer =
             answers::answer(&mut self.desk, &self.channels, self.sender.as_ref(), question.ask, now_us());
-        let _ = question.answer.send(answer);
+        match answer {
+            Ok(value) if changes => {
+                self.unanswered.hold(question.answer, value, Instant::now());
+                true
+            }
+            answer => {
+                let _ = question.answer.send(answer);
+                false
+            }
+        }
     }
 }
 

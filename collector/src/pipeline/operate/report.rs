@@ -15,8 +15,9 @@ pub fn subject(host: &str) -> String {
     format!("fettle.reports.{host}")
 }
 
-/// In place of a host, where a finding is about none.
-pub const FLEET: &str = "fleet";
+/// In place of a host, where a finding is about none. No agent can be called this, so that the right to speak of one host
+/// is never the right to speak of the fleet.
+pub const FLEET: &str = "$fleet";
 
 /// Filter of all reports.
 pub const FILTER: &str = "fettle.reports.>";
@@ -60,10 +61,11 @@ pub struct ComponentReport {
 const VALUES: [&str; 3] = ["memory", "load", "pressure"];
 
 impl HostReport {
-    /// Whether it came on its own host's subject, and says nothing about another's.
+    /// Whether it came on its own host's subject, and says nothing about another's or the fleet's. Reports are not signed:
+    /// this is what keeps whoever may write on one host's subject from having anything done on another.
     pub fn belongs_to(&self, came_on: &str) -> bool {
         let host = if self.host.is_empty() { FLEET } else { &self.host };
-        let own = |finding: &Finding| finding.labels.get("host").is_none_or(|host| *host == self.host);
+        let own = |finding: &Finding| finding.labels.get("host").map_or("", String::as_str) == self.host;
         came_on == subject(host) && self.findings.iter().all(own)
     }
 
@@ -117,4 +119,53 @@ fn components(
         );
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use fettle_alert::handoff::Labels;
+    use fettle_shared::subjects::is_agent_name;
+
+    use super::*;
+
+    fn finding(host: Option<&str>) -> Finding {
+        let labels: Labels = host.map(|host| ("host".to_owned(), host.to_owned())).into_iter().collect();
+        serde_json::from_value(serde_json::json!({
+            "rule": "down", "labels": labels, "severity": "critical", "standing": "firing", "value": 0.0, "at_us": 1,
+            "since_us": 1, "summary": "", "description": "", "runbook": null, "action": "restart",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn whoever_writes_on_one_hosts_subject_says_nothing_of_another_or_of_the_fleet() {
+        let hosts = ["", "web-1", "web-2", FLEET, "fleet", "web-1.x", ">", "*"];
+        let about: Vec<Option<&str>> = hosts.into_iter().map(Some).chain([None]).collect();
+        let mut taken = 0;
+        for host in hosts {
+            for first in &about {
+                for second in &about {
+                    let findings = vec![finding(*first), finding(*second)];
+                    let report = HostReport { host: host.to_owned(), findings, ..HostReport::default() };
+                    // As it arrives.
+                    let report: HostReport =
+                        serde_json::from_slice(&serde_json::to_vec(&report).unwrap()).unwrap();
+                    if report.belongs_to("fettle.reports.web-1") {
+                        taken += 1;
+                        assert_eq!((host, *first, *second), ("web-1", Some("web-1"), Some("web-1")));
+                    }
+                }
+            }
+        }
+        assert_eq!(taken, 1, "its own is taken");
+    }
+
+    #[test]
+    fn what_is_about_no_host_comes_on_a_subject_that_is_no_hosts() {
+        let fleet = |host| HostReport { findings: vec![finding(host)], ..HostReport::default() };
+        assert!(!is_agent_name(FLEET));
+        assert!(fleet(None).belongs_to(&subject(FLEET)));
+        assert!(!fleet(Some("web-1")).belongs_to(&subject(FLEET)));
+        assert!(!fleet(None).belongs_to(&subject("fleet")), "an agent may be called this");
+    }
 }

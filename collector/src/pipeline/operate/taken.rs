@@ -38,8 +38,21 @@ impl NotTaken {
     }
 
     /// Routes and channels when their file has changed and is good; without a file, those that are built in.
-    pub(super) fn alerting(&self, source: &mut Source) -> Option<(manage::Config, Channels)> {
+    pub(super) fn alerting(&self, source: &mut Source) -> Option<Alerting> {
         self.note("alerting", alerting(source.changed()?))
+    }
+
+    /// At a start: the file, or when it is bad what was in force before, or else what is built in.
+    pub(super) fn alerting_at_start(&self, source: &mut Source, before: &str) -> Result<Alerting, String> {
+        if let Some(good) = self.alerting(source) {
+            return Ok(good);
+        }
+        alerting(Ok(vec![("the routes and channels in force before".to_owned(), before.to_owned())])).or_else(
+            |error| {
+                tracing::error!(error, "everything is told to the log only, until the file is good");
+                alerting(Ok(Vec::new()))
+            },
+        )
     }
 
     /// The policy when its file has changed and is good; without a file, the built-in one.
@@ -55,12 +68,21 @@ impl NotTaken {
 
 type Texts = Result<Vec<(String, String)>, String>;
 
-fn alerting(texts: Texts) -> Result<(manage::Config, Channels), String> {
+/// Who is told, and by what text.
+#[derive(Debug)]
+pub(super) struct Alerting {
+    pub config: manage::Config,
+    pub channels: Channels,
+    /// Saved with the state: a file that is bad at the next start must not leave everybody untold.
+    pub text: String,
+}
+
+fn alerting(texts: Texts) -> Result<Alerting, String> {
     let texts = texts?;
     let (name, text) = texts.first().map_or(("", ""), |(name, text)| (name, text));
     let config = manage::Config::from_yaml(text).map_err(|error| told(name, &error))?;
     let channels = Channels::read(text).map_err(|error| told(name, &error))?;
-    Ok((config, channels))
+    Ok(Alerting { config, channels, text: text.to_owned() })
 }
 
 fn policies(texts: Texts) -> Result<Policy, String> {
@@ -109,5 +131,25 @@ mod tests {
         assert!(not_taken.policies(&mut source).is_some_and(|policy| policy.frozen));
         assert!(not_taken.all().is_empty());
         assert_eq!(check(&OperationsFiles::default()), Ok(()));
+    }
+
+    #[test]
+    fn who_was_told_is_told_on_when_the_file_is_bad_at_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("alerts.yaml");
+        let good = "channels: { hook: { kind: webhook, url: 'http://127.0.0.1:9/' } }\nroute: { channels: [hook] }\n";
+        std::fs::write(&path, good).unwrap();
+        let start = |before: &str| {
+            let not_taken = NotTaken::default();
+            let taken = not_taken.alerting_at_start(&mut Source::new(Some(path.clone())), before).unwrap();
+            (taken.config.routes[0].channels.clone(), taken.text, not_taken.all().contains_key("alerting"))
+        };
+        let hook = vec!["hook".to_owned()];
+        assert_eq!(start(""), (hook.clone(), good.to_owned(), false));
+        std::fs::write(&path, format!("{good}chanels: {{}}\n")).unwrap();
+        assert_eq!(start(good), (hook, good.to_owned(), true), "what was in force, and it is said");
+        let log = vec!["log".to_owned()];
+        assert_eq!(start(""), (log.clone(), String::new(), true), "nothing was ever in force");
+        assert_eq!(start("neither: is this"), (log, String::new(), true));
     }
 }
