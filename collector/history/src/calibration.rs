@@ -10,6 +10,9 @@
 //!
 //! The surprise carries the tail on beyond what one series remembers; it puts series in order and is no claim, but it is
 //! counted too ([`Past::due_beyond`]).
+//!
+//! One event moves many series at once. So the seconds in which any point was said to be so rare are counted beside the
+//! points: far fewer seconds than points is a few events, not series that claim too much each by itself.
 
 use fettle_analysis::live::Claims as Second;
 use serde::Serialize;
@@ -32,6 +35,15 @@ pub struct Claims {
 struct Count {
     due: f64,
     said: u64,
+    seconds: u64,
+}
+
+impl Count {
+    fn add(&mut self, due: f64, said: usize) {
+        self.due += due;
+        self.said += said as u64;
+        self.seconds += u64::from(said > 0);
+    }
 }
 
 /// One line of the report.
@@ -45,12 +57,16 @@ pub struct Line {
     pub tail_due: f64,
     /// Points that were said to be, by their tail.
     pub by_tail: u64,
+    /// Seconds in which those were.
+    pub tail_seconds: u64,
     /// `by_tail` over `tail_due`; none when less than [`LEAST_DUE`] is due.
     pub tail_ratio: Option<f64>,
     /// Points that are due by surprise.
     pub surprise_due: f64,
     /// Points that were said to be, by their surprise.
     pub by_surprise: u64,
+    /// Seconds in which those were.
+    pub surprise_seconds: u64,
     /// `by_surprise` over `surprise_due`; none when less than [`LEAST_DUE`] is due.
     pub surprise_ratio: Option<f64>,
 }
@@ -64,12 +80,14 @@ impl Claims {
         self.points += second.pasts.len() as u64;
         for (at, k) in POWERS.into_iter().enumerate() {
             let rarity = 10f64.powi(k as i32);
-            let tails = &mut self.tails[at];
-            tails.due += second.pasts.iter().map(|past| past.due(rarity)).sum::<f64>();
-            tails.said += second.rare.iter().filter(|(tail, _)| *tail <= 1.0 / rarity).count() as u64;
-            let surprises = &mut self.surprises[at];
-            surprises.due += second.pasts.iter().map(|past| past.due_beyond(rarity)).sum::<f64>();
-            surprises.said += second.rare.iter().filter(|(_, said)| *said >= k as f32).count() as u64;
+            self.tails[at].add(
+                second.pasts.iter().map(|past| past.due(rarity)).sum(),
+                second.rare.iter().filter(|(tail, _)| *tail <= 1.0 / rarity).count(),
+            );
+            self.surprises[at].add(
+                second.pasts.iter().map(|past| past.due_beyond(rarity)).sum(),
+                second.rare.iter().filter(|(_, said)| *said >= k as f32).count(),
+            );
         }
     }
 
@@ -80,6 +98,7 @@ impl Claims {
         for (own, other) in own.zip(other.tails.iter().chain(&other.surprises)) {
             own.due += other.due;
             own.said += other.said;
+            own.seconds += other.seconds;
         }
     }
 
@@ -98,9 +117,11 @@ impl Claims {
                 all: self.points as f64 * 10f64.powi(-(k as i32)),
                 tail_due: tail.due,
                 by_tail: tail.said,
+                tail_seconds: tail.seconds,
                 tail_ratio: ratio(tail),
                 surprise_due: surprise.due,
                 by_surprise: surprise.said,
+                surprise_seconds: surprise.seconds,
                 surprise_ratio: ratio(surprise),
             }
         });
@@ -136,6 +157,19 @@ mod tests {
         }
         assert_eq!(lines[3].tail_due, 0.0, "50,000 points cannot claim one in 100,000");
         assert_eq!(lines[4].surprise_ratio, None, "0.2 points are due");
+    }
+
+    #[test]
+    fn one_event_that_moves_many_series_is_one_second() {
+        let past = [Past { points: 50_000, odd: 9_000 }; 40];
+        let mut claims = Claims::default();
+        for second in 0..3_000 {
+            let rare: &[(f64, f32)] = if second == 2_000 { &[(1e-4, 5.0); 40] } else { &[] };
+            claims.count(&Second { pasts: &past, rare });
+        }
+        let line = claims.lines()[2];
+        assert_eq!((line.by_tail, line.tail_seconds), (40, 1));
+        assert_eq!((line.by_surprise, line.surprise_seconds), (40, 1));
     }
 
     #[test]

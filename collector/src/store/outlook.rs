@@ -34,8 +34,17 @@ pub struct TrackQuestion<'a> {
     pub hosts: &'a [String],
     /// Only entities that have one of these values in this key column.
     pub only: Option<(&'a str, &'a [String])>,
-    /// Only so many entities a host, those whose first column grew most (and by at least 2 % and 4 MB).
-    pub growing: Option<usize>,
+    /// Only entities whose first column grew.
+    pub growing: Option<Growing>,
+}
+
+/// Entities that grow, those first that grew most.
+#[derive(Debug, Clone, Copy)]
+pub struct Growing {
+    /// By so much at least, in the first column's unit, and by 2 %.
+    pub by: f64,
+    /// So many of a host.
+    pub most: usize,
 }
 
 /// One entity's steps.
@@ -152,9 +161,9 @@ impl Store {
             let _ = write!(only, " AND toString({}) IN ({})", identifier(column), literals(values));
         }
         let names: Vec<String> = (0..values.len()).map(|at| format!("v{at}")).collect();
-        let tail = question.growing.map_or(String::new(), |most| {
+        let tail = question.growing.map_or(String::new(), |Growing { by, most }| {
             format!(
-                "\nHAVING count() >= 24 AND argMax(v0, t) - argMin(v0, t) > greatest(4e6, 0.02 * argMin(v0, t))\n\
+                "\nHAVING count() >= 24 AND argMax(v0, t) - argMin(v0, t) > greatest({by:e}, 0.02 * argMin(v0, t))\n\
                  ORDER BY argMax(v0, t) - argMin(v0, t) DESC LIMIT {most} BY host"
             )
         });
@@ -278,7 +287,7 @@ mod tests {
             until: 200,
             hosts: &hosts,
             only: None,
-            growing: Some(30),
+            growing: Some(Growing { by: 4e6, most: 30 }),
         };
         let sql = store.tracks_sql(&question).unwrap();
         for part in [
@@ -286,6 +295,7 @@ mod tests {
             "toFloat64(argMax(`rss_bytes_last`, (ts, version))) AS v0",
             "host IN ('it\\'s')",
             "FROM `fettle`.`process_10s`",
+            "greatest(4e6, 0.02 * argMin(v0, t))",
             "LIMIT 30 BY host",
         ] {
             assert!(sql.contains(part), "{part}: {sql}");

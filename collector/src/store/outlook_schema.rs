@@ -51,7 +51,7 @@ fn forecasts(ttl: &Ttl) -> Table {
         TableColumn::new(
             "resource",
             TEXT,
-            "disk, inodes, memory, swap, descriptors, process_memory; or empty.",
+            "disk, inodes, memory, swap, descriptors, process_memory, conntrack; or empty.",
         ),
         TableColumn::new("entity", TEXT, "Mount, name[pid], or empty for the host's only one."),
         TableColumn::new("metric", TEXT, "The metric it is about."),

@@ -47,7 +47,7 @@ impl Default for LiveConfig {
             panel: PanelConfig::default(),
             host: HostConfig::default(),
             surge: SurgeConfig::default(),
-            host_learning_s: 900,
+            host_learning_s: 3_500,
             series_per_host: 12_000,
             youngest_s: 60,
             named: 20,

@@ -39,4 +39,4 @@ pub use settings::{Analysis, AnalysisError, RawAnalysis};
 pub use watch::{HostWatch, Recent};
 
 /// Raised when what a watch remembers is laid out anew: older snapshots are then of no use.
-pub const WATCH_VERSION: u32 = 4;
+pub const WATCH_VERSION: u32 = 5;

@@ -26,7 +26,7 @@ pub struct RawAnalysis {
     pub reports_a_day: Option<f32>,
     /// Seconds of a host before its series may be reported. 300 by default.
     pub learning_s: Option<u32>,
-    /// Seconds of a host before its features may be reported. 900 by default.
+    /// Seconds of a host before its features may be reported. 3,500 by default.
     pub host_learning_s: Option<u32>,
     /// Seconds of calm after which a trouble is over and the next may be reported. 60 by default.
     pub calm_s: Option<u32>,

@@ -16,7 +16,7 @@ use super::series::{Candidate, Place, SeriesTable, Surprises};
 use super::told;
 use crate::detect::correlate::{correlate, Series};
 use crate::detect::host::{
-    Beyond, Direction, HostDetector, HostVerdict, Programs, Surge, SurgeVerdict, TOLD,
+    Beyond, Direction, HostDetector, HostVerdict, Programs, Spans, Surge, SurgeVerdict, TOLD,
 };
 use crate::detect::series::{Anomaly, HostPanel, PanelVerdict, Severity};
 use crate::health::score;
@@ -38,8 +38,11 @@ pub struct HostWatch {
     rates: Rates,
     series: SeriesTable,
     panel: HostPanel,
+    spans: Spans,
     detector: HostDetector,
     gate: Gate,
+    /// Whether the detector's newest row is part of a trouble that was reported.
+    lasting: bool,
     surge: Surge,
     programs: Programs,
     /// The newest rows of features with their seconds.
@@ -69,8 +72,10 @@ impl HostWatch {
             rates: Rates::new(),
             series: SeriesTable::default(),
             panel: HostPanel::new(&plan.config.panel),
+            spans: Spans::new(plan.features.names().len()),
             detector: HostDetector::new(plan.features.names().to_vec(), &plan.config.host),
             gate: Gate::default(),
+            lasting: false,
             surge: Surge::new(plan.features.names().len(), &plan.config.surge),
             programs: Programs::default(),
             rows: VecDeque::new(),
@@ -150,23 +155,15 @@ impl HostWatch {
         if !panel.withhold {
             self.series.learn(second, plan, &mut self.surprises);
         }
-        let verdict = self.detector.update(at_us, &self.row);
-        let passage = self.gate.pass(
-            second.second,
-            verdict.score,
-            verdict.tail,
-            plan.config.panel.reports_a_day,
-            plan.config.host_learning_s,
-            plan.config.calm_s,
-        );
+        let host = self.whole(plan);
         self.keep_row(second.second);
         self.facts.learn(second, plan.catalogue);
         let mut findings =
             Findings { series: self.series.len(), left_out: self.series.left_out(), ..Findings::default() };
         self.report_series(second, panel, plan, &mut findings);
-        self.report_host(verdict, passage, &mut findings);
+        self.report_host(host, &mut findings);
         self.report_surge(&surge, &programs, plan, &mut findings);
-        let odd = panel.troubled || surge.troubled || passage != Passage::Usual;
+        let odd = panel.troubled || surge.troubled || self.lasting;
         self.follow(odd, plan, &mut findings);
         if second.second >= self.scored.saturating_add(plan.config.health_every_s) {
             self.scored = second.second;
@@ -263,9 +260,23 @@ impl HostWatch {
         }
     }
 
-    /// A row about the host's features together, if it is to be reported.
-    fn report_host(&mut self, verdict: HostVerdict, passage: Passage, findings: &mut Findings) {
-        let Some(severity) = verdict.severity.filter(|_| passage == Passage::Report) else { return };
+    /// What the detector says of the features' means over the span that is over with this second, if it is a report.
+    fn whole(&mut self, plan: &Plan) -> Option<HostVerdict> {
+        let (begin, mean) = self.spans.add(self.second, &self.row)?;
+        let verdict = self.detector.update(i64::from(begin) * 1_000_000, mean);
+        let config = &plan.config;
+        let (reports, learning_s) = (config.panel.reports_a_day, config.host_learning_s);
+        let passage = self.gate.pass(self.second, &verdict, reports, learning_s, config.calm_s);
+        self.lasting = passage != Passage::Usual;
+        (passage == Passage::Report).then_some(verdict)
+    }
+
+    /// A row about the host's features together, if there is something to report.
+    fn report_host(&mut self, verdict: Option<HostVerdict>, findings: &mut Findings) {
+        let Some((verdict, severity)) = verdict.and_then(|verdict| verdict.severity.map(|s| (verdict, s)))
+        else {
+            return;
+        };
         let incident = self.incident(severity);
         let names: Vec<Named> = verdict
             .named()

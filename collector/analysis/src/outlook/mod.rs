@@ -27,13 +27,17 @@ pub mod columns {
     pub const MEMORY: &[&str] = &["total_bytes", "available_bytes", "swap_total_bytes", "swap_free_bytes"];
     /// Of `load`.
     pub const LOAD: &[&str] = &["open_files", "open_files_max", "load_1m"];
+    /// Of `net_stack`.
+    pub const NET_STACK: &[&str] = &["conntrack_entries", "conntrack_max"];
     /// Of `filesystem`.
     pub const FILESYSTEM: &[&str] =
         &["used_bytes", "available_bytes", "inodes", "inodes_free", "inodes_available", "read_only"];
     /// Of `process`.
     pub const PROCESS: &[&str] = &["rss_bytes", "rss_limit_bytes", "utime_ticks", "stime_ticks"];
-    /// Of `process_detail`.
+    /// Of `process_detail`, for what may fail.
     pub const DETAIL: &[&str] = &["fds", "fd_size", "wait_ns"];
+    /// Of `process_detail`, for what runs out.
+    pub const DESCRIPTORS: &[&str] = &["fds", "fd_limit"];
     /// Of `pressure`, one entity a resource.
     pub const PRESSURE: &[&str] = &["some_avg10", "full_avg10"];
     /// Of `cpu`, entity `all`: ticks of every state, idle and waiting last.

@@ -33,10 +33,14 @@ pub struct Scale {
     pub memory: Option<Track>,
     /// `load`.
     pub load: Option<Track>,
+    /// `net_stack`.
+    pub net_stack: Option<Track>,
     /// `filesystem`; entity: mount, device, type.
     pub filesystems: Vec<Track>,
     /// `process`, those that grow; entity: process id, start, name.
     pub processes: Vec<Track>,
+    /// `process_detail`, those whose descriptors grow; entity as of `processes`.
+    pub descriptors: Vec<Track>,
 }
 
 /// One host's history on all scales, finest first.
@@ -146,6 +150,12 @@ const LOAD: [Question; 1] = [Question {
     used: |c| c(0),
     capacity: |c| c(1),
 }];
+const NET_STACK: [Question; 1] = [Question {
+    resource: Resource::Conntrack,
+    metric: "net_stack.conntrack_entries",
+    used: |c| c(0),
+    capacity: |c| c(1),
+}];
 
 /// What is to be expected of every resource of a host; improbable ends and those that nothing leads to are
 /// in it too, with what is used now.
@@ -157,6 +167,9 @@ pub fn outlooks(history: &HostHistory) -> Vec<OutlookRow> {
     }
     for question in &LOAD {
         rows.extend(ask(history, question, &|scale| scale.load.as_ref(), String::new()));
+    }
+    for question in &NET_STACK {
+        rows.extend(ask(history, question, &|scale| scale.net_stack.as_ref(), String::new()));
     }
     for mount in mounts(history) {
         for question in &DISK {
@@ -291,33 +304,59 @@ fn end_of(now: u32, known: &Known<'_>, values: &[f64], track: &Track, horizon_s:
     })
 }
 
-/// Processes that grow, against the limit that the kernel knows of, or what the host has left for them.
+/// What grows of a process: its tracks on a scale, and what is known of it from columns 0 and 1 of one.
+struct Growth {
+    resource: Resource,
+    metric: &'static str,
+    tracks: fn(&Scale) -> &Vec<Track>,
+}
+
+const GROWTHS: [Growth; 2] = [
+    Growth {
+        resource: Resource::ProcessMemory,
+        metric: "process.rss_bytes",
+        tracks: |scale| &scale.processes,
+    },
+    Growth {
+        resource: Resource::Descriptors,
+        metric: "process_detail.fds",
+        tracks: |scale| &scale.descriptors,
+    },
+];
+
+/// Processes that grow: in memory, against the limit that the kernel knows of or what the host has left for
+/// them; in descriptors, against their own limit.
 fn processes(history: &HostHistory) -> Vec<OutlookRow> {
     let spare = history.scales.iter().find_map(|scale| {
         let memory = scale.memory.as_ref().filter(|track| is_alive(track, history.now))?;
         last_finite(&memory.columns[1])
     });
-    let Some(spare) = spare else { return Vec::new() };
     let mut rows = Vec::new();
-    let mut seen: Vec<&[String]> = Vec::new();
-    for track in history.scales.iter().flat_map(|scale| &scale.processes) {
-        if seen.contains(&track.entity.as_slice()) || !is_alive(track, history.now) {
-            continue;
+    for Growth { resource, metric, tracks } in GROWTHS {
+        let mut seen: Vec<&[String]> = Vec::new();
+        for track in history.scales.iter().flat_map(tracks) {
+            if seen.contains(&track.entity.as_slice()) || !is_alive(track, history.now) {
+                continue;
+            }
+            seen.push(&track.entity);
+            let limit = last_finite(&track.columns[1]).filter(|limit| *limit > 0.0);
+            let Some(used) = last_finite(&track.columns[0]) else { continue };
+            let capacity = match resource {
+                Resource::ProcessMemory => spare.map(|spare| limit.unwrap_or(f64::MAX).min(used + spare)),
+                _ => limit,
+            };
+            let Some(capacity) = capacity else { continue };
+            let histories: Vec<(Vec<f64>, &Track)> = history
+                .scales
+                .iter()
+                .flat_map(tracks)
+                .filter(|other| other.entity == track.entity)
+                .map(|other| (other.columns[0].clone(), other))
+                .collect();
+            let known = Known { resource, metric, used, capacity };
+            let part = |at: usize| track.entity.get(at).map_or("", String::as_str);
+            rows.extend(judge(history, &known, format!("{}[{}]", part(2), part(0)), &histories));
         }
-        seen.push(&track.entity);
-        let (Some(rss), limit) = (last_finite(&track.columns[0]), last_finite(&track.columns[1])) else {
-            continue;
-        };
-        let capacity = limit.filter(|limit| *limit > 0.0).unwrap_or(f64::MAX).min(rss + spare);
-        let same = history.scales.iter().flat_map(|scale| &scale.processes);
-        let histories: Vec<(Vec<f64>, &Track)> = same
-            .filter(|other| other.entity == track.entity)
-            .map(|other| (other.columns[0].clone(), other))
-            .collect();
-        let known =
-            Known { resource: Resource::ProcessMemory, metric: "process.rss_bytes", used: rss, capacity };
-        let part = |at: usize| track.entity.get(at).map_or("", String::as_str);
-        rows.extend(judge(history, &known, format!("{}[{}]", part(2), part(0)), &histories));
     }
     rows
 }

@@ -95,11 +95,16 @@ fn memory_descriptors_and_a_leak_each_have_their_capacity() {
     // 1 MB/s against a limit of 1 GB: at 97 % of it in 270 s.
     let leak = track(&["7", "1", "leaky"], 10, 120, |t| vec![7e8 + 1e6 * t + wobble(t), 1e9, 0.0, 0.0]);
     let free = track(&["8", "1", "free"], 10, 120, |t| vec![7e8 + wobble(t), 1.8e19, 0.0, 0.0]);
+    // One connection a second, full in 400 s; the leak holds 2 descriptors more a second, 300 s from its limit.
+    let net_stack = track(&[], 10, 120, |t| vec![9_600.0 + t + (t * 0.7).cos(), 10_000.0]);
+    let files = track(&["7", "1", "leaky"], 10, 120, |t| vec![3_496.0 + 2.0 * t, 4_096.0]);
     let scale = Scale {
         step_s: 10,
         memory: Some(memory),
         load: Some(load),
+        net_stack: Some(net_stack),
         processes: vec![leak, free],
+        descriptors: vec![files],
         ..Scale::default()
     };
     let rows = outlooks(&history(vec![scale]));
@@ -107,6 +112,11 @@ fn memory_descriptors_and_a_leak_each_have_their_capacity() {
     assert_eq!(of(&rows, Resource::Memory, "").capacity, 1e10);
     let descriptors = of(&rows, Resource::Descriptors, "").exhaustion.unwrap();
     assert!((descriptors.eta_s - 800.0).abs() < 160.0, "{descriptors:?}");
+    let connections = of(&rows, Resource::Conntrack, "");
+    assert!((connections.exhaustion.unwrap().eta_s - 400.0).abs() < 80.0, "{connections:?}");
+    assert!(connections.words.starts_with("connection table full in "), "{}", connections.words);
+    let files = of(&rows, Resource::Descriptors, "leaky[7]");
+    assert!((files.exhaustion.unwrap().eta_s - 300.0).abs() < 60.0, "{files:?}");
     let leak = of(&rows, Resource::ProcessMemory, "leaky[7]");
     assert!((leak.exhaustion.unwrap().eta_s - 270.0).abs() < 60.0, "{leak:?}");
     let free = of(&rows, Resource::ProcessMemory, "free[8]");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use fettle_analysis::outlook::{columns, ComponentTracks, HostHistory, HostTracks, Scale, Track};
 
 use crate::handoff::Level;
-use crate::store::{Store, StoreError, TrackQuestion};
+use crate::store::{Growing, Store, StoreError, TrackQuestion};
 
 /// Step of the fine tracks and how far they go back, in seconds.
 pub(super) const STEP_S: u32 = 10;
@@ -22,6 +22,9 @@ const SUFFICE: usize = 30;
 const PROCESS_S: u32 = 1_200;
 /// Growing processes of a host that are looked at.
 const PROCESSES: usize = 30;
+/// What a process must have grown by to be looked at.
+const LEAST_BYTES: f64 = 4e6;
+const LEAST_DESCRIPTORS: f64 = 20.0;
 
 /// Tracks by host.
 pub(super) type ByHost = HashMap<String, Vec<Track>>;
@@ -75,6 +78,7 @@ impl Reader<'_> {
     async fn scale(&self, reading: Reading, hosts: &[String]) -> Result<HashMap<String, Scale>, StoreError> {
         let mut memory = self.ask(reading.question("memory", columns::MEMORY, hosts)).await?;
         let mut load = self.ask(reading.question("load", columns::LOAD, hosts)).await?;
+        let mut net_stack = self.ask(reading.question("net_stack", columns::NET_STACK, hosts)).await?;
         let mut disks = self.ask(reading.question("filesystem", columns::FILESYSTEM, hosts)).await?;
         let mut scales = HashMap::new();
         for host in hosts {
@@ -82,8 +86,9 @@ impl Reader<'_> {
                 step_s: reading.step_s,
                 memory: memory.remove(host).and_then(|mut tracks| tracks.pop()),
                 load: load.remove(host).and_then(|mut tracks| tracks.pop()),
+                net_stack: net_stack.remove(host).and_then(|mut tracks| tracks.pop()),
                 filesystems: disks.remove(host).unwrap_or_default(),
-                processes: Vec::new(),
+                ..Scale::default()
             };
             scales.insert(host.clone(), scale);
         }
@@ -130,11 +135,18 @@ impl Reader<'_> {
         scales: &mut HashMap<String, Scale>,
         reading: Reading,
     ) -> Result<(), StoreError> {
-        let question = reading.question("process", &columns::PROCESS[..2], self.hosts);
-        let question = TrackQuestion { growing: Some(PROCESSES), ..question };
-        for (host, tracks) in self.ask(question).await? {
+        let memory = reading.question("process", &columns::PROCESS[..2], self.hosts);
+        let growing = Some(Growing { by: LEAST_BYTES, most: PROCESSES });
+        for (host, tracks) in self.ask(TrackQuestion { growing, ..memory }).await? {
             if let Some(scale) = scales.get_mut(&host) {
                 scale.processes = tracks;
+            }
+        }
+        let descriptors = reading.question("process_detail", columns::DESCRIPTORS, self.hosts);
+        let growing = Some(Growing { by: LEAST_DESCRIPTORS, most: PROCESSES });
+        for (host, tracks) in self.ask(TrackQuestion { growing, ..descriptors }).await? {
+            if let Some(scale) = scales.get_mut(&host) {
+                scale.descriptors = tracks;
             }
         }
         Ok(())

@@ -50,6 +50,9 @@ enum Useless {
     Version,
     #[error("it is more than a week old")]
     Old,
+    /// Snapshots are not signed: whoever may write on one host's subject must not speak for another by it.
+    #[error("it is of another host")]
+    AnotherHost,
 }
 
 impl Keeper {
@@ -77,7 +80,7 @@ impl Keeper {
             }
         };
         let whole = loaded.as_ref().map_or(1, |loaded| loaded.slot);
-        let restored = loaded.and_then(|loaded| match unpack(&loaded.bytes, plan) {
+        let restored = loaded.and_then(|loaded| match unpack(&loaded.bytes, host, plan) {
             Ok(watch) => Some(watch),
             Err(error) => {
                 tracing::warn!(%error, host, "the host's snapshot is of no use; its learning begins anew");
@@ -174,7 +177,7 @@ fn pack(watch: &HostWatch, catalogue: u32) -> Result<Vec<u8>, String> {
     encoder.finish().map_err(|e| e.to_string())
 }
 
-fn unpack(bytes: &[u8], plan: &Plan) -> Result<HostWatch, Useless> {
+fn unpack(bytes: &[u8], host: &str, plan: &Plan) -> Result<HostWatch, Useless> {
     let damaged = |error: &dyn std::fmt::Display| Useless::Damaged(error.to_string());
     let decoder = zstd::Decoder::new(bytes).map_err(|e| damaged(&e))?;
     let mut reader = BufReader::with_capacity(1 << 16, decoder.take(MOST_BYTES));
@@ -185,6 +188,9 @@ fn unpack(bytes: &[u8], plan: &Plan) -> Result<HostWatch, Useless> {
     let watch: HostWatch = rmp_serde::from_read(&mut reader).map_err(|e| damaged(&e))?;
     if !watch.fits(plan) {
         return Err(Useless::Version);
+    }
+    if watch.host() != host {
+        return Err(Useless::AnotherHost);
     }
     if now_us() / 1_000_000 - i64::from(watch.newest()) > OLDEST_S {
         return Err(Useless::Old);
@@ -199,15 +205,16 @@ mod tests {
     use fettle_shared::catalogue::catalogue;
 
     #[test]
-    fn what_is_damaged_old_or_of_another_version_is_refused() {
+    fn what_is_damaged_old_another_hosts_or_of_another_version_is_refused() {
         let plan = Plan::new(catalogue(), LiveConfig::default());
         let watch = HostWatch::new("web-1", &plan);
         let bytes = pack(&watch, catalogue().version).unwrap();
-        assert!(matches!(unpack(&bytes, &plan), Err(Useless::Old)), "it has seen nothing");
+        assert!(matches!(unpack(&bytes, "web-1", &plan), Err(Useless::Old)), "it has seen nothing");
+        assert!(matches!(unpack(&bytes, "web-2", &plan), Err(Useless::AnotherHost)));
         let other = pack(&watch, catalogue().version + 1).unwrap();
-        assert!(matches!(unpack(&other, &plan), Err(Useless::Version)));
+        assert!(matches!(unpack(&other, "web-1", &plan), Err(Useless::Version)));
         for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
-            assert!(matches!(unpack(&bytes[..cut], &plan), Err(Useless::Damaged(_))), "{cut}");
+            assert!(matches!(unpack(&bytes[..cut], "web-1", &plan), Err(Useless::Damaged(_))), "{cut}");
         }
     }
 }

@@ -329,6 +329,7 @@ impl Stored {
         }
         let oddness = sum / all;
         verdict.score = (oddness / (oddness + f64::from(c.alarm))) as f32;
+        verdict.ranked = self.tail.rows();
         verdict.tail = self.tail.measure(oddness);
         verdict.severity = (verdict.score >= 0.5).then(|| severity(verdict.tail));
         verdict.attribution = self.attribute();

@@ -18,7 +18,7 @@
 //! What a young host cannot know yet, how rare a second is, is not asked by a fifth, which stands by itself ([`surge`]): by
 //! how many doublings features, and programs ([`programs`]), go beyond all that was seen of them.
 //!
-//! Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
+//! Live it is fed the means of ten seconds ([`span`]). Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
 //! `docs/decisions/0004-host-detection.md`.
 
 mod config;
@@ -30,6 +30,8 @@ mod numbers;
 mod profile;
 mod programs;
 mod scale;
+mod sequence;
+mod span;
 mod spread;
 mod surge;
 mod tail;
@@ -38,5 +40,6 @@ mod verdict;
 pub use config::HostConfig;
 pub use detector::HostDetector;
 pub use programs::{Beyond, Programs, ProgramsMatter, Running, Takes};
+pub use span::{Spans, SPAN_S};
 pub use surge::{Surge, SurgeConfig, SurgeVerdict, Surged, TOLD};
 pub use verdict::{Attribution, Direction, HostVerdict, NAMED};

@@ -9,11 +9,17 @@
 //!
 //! A program is the name the kernel has for its processes, without what differs from one to the next
 //! ([`program`]). The rare many-named are bounded: of [`MOST`] programs the one not seen for longest is forgotten.
+//!
+//! Most of what this costs is finding each process's program, hundreds of times a second: it is that of the second before
+//! while the processes stay in order ([`super::sequence`]), or looked up with a quick hash. Only programs that run are gone
+//! through, and nothing is allocated but for what is new.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
+use super::sequence::Sequence;
 use super::surge::{doublings, FADES, WORSE};
 
 /// Programs of one host that are remembered.
@@ -76,6 +82,7 @@ type Amounts = [f32; 3];
 /// What is known of a program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Program {
+    name: Box<str>,
     /// The newest second with a process of it.
     seen: u32,
     /// Whether the second before was seen too.
@@ -84,7 +91,7 @@ struct Program {
     cores: f32,
     memory: f32,
     /// The newest [`LASTS`] seconds, which are in no record yet: what lasts is held against what was before it.
-    newest: VecDeque<Amounts>,
+    newest: Newest,
     /// The most of each.
     record: Amounts,
     /// The most in the present trouble.
@@ -92,13 +99,77 @@ struct Program {
     odd_s: u32,
 }
 
+/// The newest seconds of a program, oldest first; there is room for the one that is about to become a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Newest {
+    amounts: [Amounts; LASTS + 1],
+    count: u8,
+}
+
+impl Newest {
+    fn all(&self) -> &[Amounts] {
+        self.amounts.get(..usize::from(self.count)).unwrap_or(&self.amounts)
+    }
+
+    fn last(&self) -> Amounts {
+        self.all().last().copied().unwrap_or_default()
+    }
+
+    /// Adds a second; of a full list the oldest is lost.
+    fn push(&mut self, amounts: Amounts) {
+        if usize::from(self.count) > LASTS {
+            self.take();
+        }
+        self.amounts[usize::from(self.count)] = amounts;
+        self.count += 1;
+    }
+
+    /// Takes the oldest out.
+    fn take(&mut self) -> Option<Amounts> {
+        let oldest = self.all().first().copied()?;
+        self.amounts.rotate_left(1);
+        self.count = self.count.min(LASTS as u8 + 1) - 1;
+        Some(oldest)
+    }
+}
+
 /// The programs of one host.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct Programs {
-    programs: HashMap<Box<str>, Program>,
+    programs: Vec<Program>,
+    /// Where each stands in `programs`, by name.
+    places: HashMap<Box<str>, u16, FixedState>,
+    /// Where those stand that run in the second judged last.
+    running: Vec<u16>,
+    sequence: Sequence,
     troubled: bool,
     /// The second judged last.
     second: u32,
+}
+
+/// The programs as they are stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    programs: Vec<Program>,
+    troubled: bool,
+    second: u32,
+}
+
+impl From<Stored> for Programs {
+    fn from(stored: Stored) -> Self {
+        let Stored { mut programs, troubled, second } = stored;
+        programs.truncate(MOST);
+        let places = programs.iter().zip(0u16..).map(|(known, at)| (known.name.clone(), at)).collect();
+        Self { programs, places, troubled, second, ..Self::default() }
+    }
+}
+
+impl From<Programs> for Stored {
+    fn from(programs: Programs) -> Self {
+        let Programs { programs, troubled, second, .. } = programs;
+        Self { programs, troubled, second }
+    }
 }
 
 /// A process's program: its name up to the first `/`, `:` or `[` (the kernel's own workers, and programs that write what they
@@ -106,8 +177,8 @@ pub struct Programs {
 #[must_use]
 pub fn program(comm: &str) -> &str {
     let bytes = comm.as_bytes();
-    let mut end =
-        bytes.iter().skip(1).position(|byte| b"/:[".contains(byte)).map_or(bytes.len(), |at| at + 1);
+    let separates = |byte: &u8| matches!(byte, b'/' | b':' | b'[');
+    let mut end = bytes.iter().skip(1).position(separates).map_or(bytes.len(), |at| at + 1);
     while end > 1 && bytes[end - 1] == b' ' {
         end -= 1;
     }
@@ -133,11 +204,12 @@ impl Programs {
         self.second = second;
         self.add_up(running);
         let mut beyond = Vec::new();
-        for (name, known) in self.programs.iter_mut().filter(|(_, known)| known.seen == second) {
+        for at in &self.running {
+            let known = &mut self.programs[usize::from(*at)];
             known.take(self.troubled);
             let one = known.beyond(matters, clip);
             if one.record_doublings > 0.0 {
-                beyond.push(Beyond { program: name.clone(), ..one });
+                beyond.push(Beyond { program: known.name.clone(), ..one });
             }
         }
         beyond.sort_by(|a, b| b.doublings.total_cmp(&a.doublings).then_with(|| a.program.cmp(&b.program)));
@@ -146,15 +218,15 @@ impl Programs {
 
     /// Adds the processes up by program.
     fn add_up<'a>(&mut self, running: impl Iterator<Item = Running<'a>>) {
+        self.running.clear();
+        self.sequence.begin();
         for one in running {
-            let name = program(one.comm);
-            let known = match self.programs.get_mut(name) {
-                Some(known) => known,
-                None => self.programs.entry(name.into()).or_default(),
-            };
+            let Some(at) = self.sequence.next(one.comm).or_else(|| self.look_up(one.comm)) else { continue };
+            let known = &mut self.programs[usize::from(at)];
             if known.seen != self.second {
                 known.goes_on = known.seen.saturating_add(1) == self.second;
                 (known.seen, known.cores, known.memory) = (self.second, 0.0, 0.0);
+                self.running.push(at);
             }
             let some = |value: f32| if value.is_finite() { value } else { 0.0 };
             known.cores += some(one.cores);
@@ -162,19 +234,49 @@ impl Programs {
         }
     }
 
+    /// Where the program of a process stands that was not there in the second before.
+    fn look_up(&mut self, comm: &str) -> Option<u16> {
+        let at = self.place(program(comm))?;
+        self.sequence.note(comm, at);
+        Some(at)
+    }
+
+    /// Where a program stands. A new one takes the place of the one not seen for longest when there are [`MOST`]; none
+    /// when all of them run.
+    fn place(&mut self, name: &str) -> Option<u16> {
+        if let Some(at) = self.places.get(name) {
+            return Some(*at);
+        }
+        let new = Program { name: name.into(), ..Program::default() };
+        let at = if self.programs.len() < MOST {
+            self.programs.push(new);
+            self.programs.len() - 1
+        } else if self.running.len() >= MOST {
+            return None;
+        } else {
+            let by_age = |(_, a): &(usize, &Program), (_, b): &(usize, &Program)| {
+                a.seen.cmp(&b.seen).then_with(|| a.name.cmp(&b.name))
+            };
+            let (at, oldest) = self.programs.iter().enumerate().min_by(by_age)?;
+            self.places.remove(&oldest.name);
+            if oldest.seen.saturating_add(1) >= self.second {
+                self.sequence.forget();
+            }
+            self.programs[at] = new;
+            at
+        };
+        self.places.insert(name.into(), at as u16);
+        Some(at as u16)
+    }
+
     /// Learns from the second judged last. Nothing odd is learned while a trouble lasts, up to `adopt_after_s` seconds of it.
     pub fn learn(&mut self, troubled: bool, matter: ProgramsMatter, adopt_after_s: u32) {
         if self.troubled && !troubled {
-            self.programs.values_mut().for_each(|known| known.adopt(matter.amounts()));
+            self.programs.iter_mut().for_each(|known| known.adopt(matter.amounts()));
         }
         self.troubled = troubled;
-        for known in self.programs.values_mut().filter(|known| known.seen == self.second) {
-            known.learn(troubled, matter.amounts(), adopt_after_s);
-        }
-        while self.programs.len() > MOST {
-            let oldest = self.programs.iter().min_by_key(|(name, known)| (known.seen, *name));
-            let Some(name) = oldest.map(|(name, _)| name.clone()) else { break };
-            self.programs.remove(&name);
+        for at in &self.running {
+            self.programs[usize::from(*at)].learn(troubled, matter.amounts(), adopt_after_s);
         }
     }
 }
@@ -189,20 +291,16 @@ impl Program {
     /// The next second. After a gap what was newest is learned, and the mean begins anew.
     fn take(&mut self, troubled: bool) {
         if !self.goes_on {
-            while let Some(amounts) = self.newest.pop_front() {
+            while let Some(amounts) = self.newest.take() {
                 self.absorb(amounts, troubled);
             }
         }
-        let before: f32 = self.newest.iter().rev().take(LASTS - 1).map(|amounts| amounts[0]).sum();
-        self.newest.push_back([self.cores, (before + self.cores) / LASTS as f32, self.memory]);
-    }
-
-    fn newest(&self) -> Amounts {
-        self.newest.back().copied().unwrap_or_default()
+        let before: f32 = self.newest.all().iter().rev().take(LASTS - 1).map(|amounts| amounts[0]).sum();
+        self.newest.push([self.cores, (before + self.cores) / LASTS as f32, self.memory]);
     }
 
     fn learn(&mut self, troubled: bool, matters: Amounts, adopt_after_s: u32) {
-        let newest = self.newest();
+        let newest = self.newest.last();
         let odd = (0..3).any(|at| newest[at] > self.record[at].max(matters[at]));
         if troubled && odd {
             self.odd_s = self.odd_s.saturating_add(1);
@@ -210,9 +308,9 @@ impl Program {
         }
         let held = troubled && self.odd_s <= adopt_after_s;
         self.record.iter_mut().for_each(|record| *record *= 1.0 - FADES);
-        while self.newest.len() > LASTS {
-            let Some(amounts) = self.newest.pop_front() else { break };
-            self.absorb(amounts, held);
+        if self.newest.all().len() > LASTS {
+            let oldest = self.newest.take();
+            oldest.into_iter().for_each(|amounts| self.absorb(amounts, held));
         }
     }
 
@@ -223,7 +321,7 @@ impl Program {
 
     /// How far the amounts go beyond the record; of processors and memory what goes further is named, and both count.
     fn beyond(&self, matters: Amounts, clip: f32) -> Beyond {
-        let amounts = self.newest();
+        let amounts = self.newest.last();
         let weighed = |at: usize, most: f32| {
             let weight = if at == 1 { LASTING } else { 1.0 };
             weight * doublings(amounts[at], most.max(matters[at])).min(clip)
@@ -245,7 +343,7 @@ impl Program {
 
     /// The end of a trouble.
     fn adopt(&mut self, matters: Amounts) {
-        self.newest.clear();
+        self.newest = Newest::default();
         for ((record, peak), least) in self.record.iter_mut().zip(self.peak).zip(matters) {
             *record = record.max(peak.min(ADOPTED * record.max(least)));
         }
@@ -371,7 +469,31 @@ mod tests {
             let name = format!("{}x", char::from_u32(0x4e00 + at).unwrap());
             host.second(&[(&name, 0.0, 0.0)], false);
         }
-        assert!(host.programs.programs.len() <= MOST);
-        assert!(host.programs.programs.contains_key("database"));
+        assert!(host.programs.programs.len() <= MOST && host.programs.places.len() <= MOST);
+        assert!(host.programs.places.contains_key("database"));
+        assert!(host.second(&[], false).is_empty(), "what runs all the time is known as before");
+    }
+
+    #[test]
+    fn more_programs_at_once_than_are_remembered_are_not_new_every_second() {
+        let mut host = Host::default();
+        let names: Vec<String> =
+            (0..2 * MOST as u32).map(|at| format!("{}x", char::from_u32(0x4e00 + at).unwrap())).collect();
+        let all: Vec<(&str, f32, f32)> = names.iter().map(|name| (name.as_str(), 0.2, 0.0)).collect();
+        (0..20).for_each(|_| drop(host.second(&all, false)));
+        assert!(host.second(&all, false).is_empty());
+    }
+
+    #[test]
+    fn restored_programs_go_on_as_if_nothing_had_happened() {
+        let mut host = Host::used();
+        host.second(&[("miner", 0.9, 0.001)], true);
+        let bytes = rmp_serde::to_vec(&host.programs).unwrap();
+        let mut twin = Host { programs: rmp_serde::from_slice(&bytes).unwrap(), second: host.second };
+        for second in 0..100u32 {
+            let troubled = second < 30;
+            let more = [("miner", 0.5 + second as f32 / 20.0, 0.001), ("find", 0.1, 0.0)];
+            assert_eq!(host.second(&more, troubled), twin.second(&more, troubled), "{second}");
+        }
     }
 }

@@ -112,7 +112,7 @@ struct Feature {
 }
 
 /// Where a feature stands in a second.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Stand {
     /// Distances by span.
     distance: [f32; SPANS.len()],
@@ -126,8 +126,14 @@ struct Stand {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Surge {
     features: Vec<Feature>,
-    /// The newest rows, for the longer mean.
+    /// The newest rows, for the longer mean; a row's place is reused by a later one.
     rows: VecDeque<Box<[f32]>>,
+    /// Sums of the newest rows, by span; empty while there are too few.
+    #[serde(skip)]
+    sums: [Vec<f32>; SPANS.len()],
+    /// Where the features stand in the second judged last.
+    #[serde(skip)]
+    stands: Vec<Stand>,
     second: u32,
     /// Seconds judged.
     seconds: u32,
@@ -173,6 +179,8 @@ impl Surge {
         Self {
             features: vec![Feature::default(); features],
             rows: VecDeque::new(),
+            sums: Default::default(),
+            stands: Vec::new(),
             second: 0,
             seconds: 0,
             threshold: Threshold::new(config.start),
@@ -193,9 +201,12 @@ impl Surge {
         config: &SurgeConfig,
     ) -> SurgeVerdict {
         self.begin(second, row, config);
-        let stands: Vec<Stand> = (0..self.features.len())
-            .map(|at| self.stand(at, row[at], matters[at].max(f32::MIN_POSITIVE), config))
-            .collect();
+        let mut stands = std::mem::take(&mut self.stands);
+        stands.clear();
+        stands.extend(
+            (0..self.features.len())
+                .map(|at| self.stand(at, row[at], matters[at].max(f32::MIN_POSITIVE), config)),
+        );
         let beyond_record = stands.iter().map(|stand| stand.beyond_record).sum::<f32>()
             + programs.iter().map(|program| program.record_doublings).sum::<f32>();
         let beyond_trouble = stands.iter().map(|stand| stand.beyond_trouble).sum::<f32>()
@@ -213,12 +224,14 @@ impl Surge {
         for (at, stand) in stands.iter().enumerate() {
             self.learn(at, stand, row[at], matters[at], config);
         }
+        let told = if reported { self.told(&stands) } else { Vec::new() };
+        self.stands = stands;
         SurgeVerdict {
             severity: reported.then(|| Severity::of_share(beyond_trouble / needed)),
             troubled: self.troubled,
             doublings: beyond_trouble,
             needed,
-            told: if reported { self.told(&stands) } else { Vec::new() },
+            told,
         }
     }
 
@@ -231,10 +244,21 @@ impl Surge {
             self.rows.clear();
         }
         self.second = second;
+        let mut newest = None;
         while self.rows.len() >= SPANS[1] {
-            self.rows.pop_front();
+            newest = self.rows.pop_front();
         }
-        self.rows.push_back(row.into());
+        let mut newest = newest.unwrap_or_else(|| row.into());
+        newest.clone_from_slice(row);
+        self.rows.push_back(newest);
+        for (sums, span) in self.sums.iter_mut().zip(SPANS) {
+            sums.clear();
+            let Some(from) = self.rows.len().checked_sub(span) else { continue };
+            sums.resize(row.len(), 0.0);
+            for row in self.rows.range(from..) {
+                sums.iter_mut().zip(row.iter()).for_each(|(sum, value)| *sum += value);
+            }
+        }
         if self.troubled && second > self.troubled_until {
             self.troubled = false;
             for feature in &mut self.features {
@@ -247,10 +271,9 @@ impl Surge {
         }
     }
 
-    /// The mean of a feature over the newest rows; none while there are too few.
-    fn mean(&self, at: usize, span: usize) -> Option<f32> {
-        let from = self.rows.len().checked_sub(span)?;
-        let mean = self.rows.range(from..).map(|row| row[at]).sum::<f32>() / span as f32;
+    /// The mean of a feature over the newest rows of a span; none while there are too few, or one has no value.
+    fn mean(&self, at: usize, slot: usize) -> Option<f32> {
+        let mean = self.sums[slot].get(at)? / SPANS[slot] as f32;
         mean.is_finite().then_some(mean)
     }
 
@@ -261,8 +284,8 @@ impl Surge {
             return stand;
         }
         let usual = feature.spread.max(matters);
-        for (slot, span) in SPANS.into_iter().enumerate() {
-            let Some(mean) = self.mean(at, span) else { continue };
+        for slot in 0..SPANS.len() {
+            let Some(mean) = self.mean(at, slot) else { continue };
             let distance = (mean - feature.level).abs() / usual;
             stand.distance[slot] = distance;
             if feature.points <= LEARNED {

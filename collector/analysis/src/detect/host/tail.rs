@@ -91,6 +91,11 @@ impl Tail {
         self.counts.bytes()
     }
 
+    /// Rows that the next tail is counted in.
+    pub fn rows(&self) -> f32 {
+        self.total
+    }
+
     /// The tail probability of `value` ≥ 0 among the rows before, then learned. Never below half a row
     /// in all that was seen: rarer than that cannot be known.
     pub fn measure(&mut self, value: f64) -> f64 {

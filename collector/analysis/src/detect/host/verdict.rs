@@ -39,6 +39,8 @@ pub struct HostVerdict {
     pub score: f32,
     /// Share of this host's rows that were as odd as this one.
     pub tail: f64,
+    /// The host's rows that share is counted in; 0 while nothing is scored. A tail is never below half a row of them.
+    pub ranked: f32,
     /// Set on alarms only.
     pub severity: Option<Severity>,
     /// The features that made it odd, the oddest first; `None` behind the last one.
@@ -50,8 +52,15 @@ pub struct HostVerdict {
 
 impl HostVerdict {
     /// For a row that cannot be judged.
-    pub(super) fn none() -> Self {
-        Self { score: 0.0, tail: 1.0, severity: None, attribution: [None; NAMED], parts: [None; 4] }
+    pub(crate) fn none() -> Self {
+        Self {
+            score: 0.0,
+            tail: 1.0,
+            ranked: 0.0,
+            severity: None,
+            attribution: [None; NAMED],
+            parts: [None; 4],
+        }
     }
 
     /// The named features, the oddest first.
