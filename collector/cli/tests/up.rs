@@ -4,12 +4,14 @@
 
 mod support;
 
+use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 use rustix::process::Signal;
 use support::{err, fettle, is_alive, out, part, send, until, Running};
 
@@ -81,6 +83,54 @@ fn everything_starts_answers_restarts_and_stops_in_order() {
     }
     assert_eq!(stopped.len(), 4, "{:#?}", up.seen);
     assert!(!pids.into_iter().any(is_alive));
+}
+
+#[test]
+fn a_host_is_sampled_while_the_engine_is_still_starting() {
+    assert!(support::siblings_are_built(), "build the workspace's binaries first (deploy/test does)");
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let (secret, word) = (state.join("engine/writer.password"), "a password of the test's own\n");
+    // Whoever reads it waits until somebody writes: an engine that takes its time.
+    std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
+    mknodat(CWD, secret.as_path(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut up = start(&state);
+    up.line("agent       ready");
+    let ready = |name: &str| up.seen.iter().any(|line| line.starts_with(name) && line.contains("ready"));
+    assert!(!ready("clickhouse") && !ready("collector"), "{:#?}", up.seen);
+    let (agent, spool) =
+        (Path::new(env!("CARGO_BIN_EXE_fettle")).with_file_name("fettle-agent"), state.join("agent/spool"));
+    until(|| {
+        let asked = std::process::Command::new(&agent)
+            .args(["spool", "status", "--json", "--spool"])
+            .arg(&spool)
+            .output();
+        let status: serde_json::Value = serde_json::from_slice(&asked.unwrap().stdout).ok()?;
+        (status["unconfirmed_frames"].as_u64()? > 0).then_some(())
+    });
+
+    // The engine goes on, and what was sampled before is stored.
+    let mut waited_for = OpenOptions::new().write(true).open(&secret).unwrap();
+    let aside = state.join("engine/aside");
+    std::fs::write(&aside, word).unwrap();
+    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(&aside, &secret).unwrap();
+    // To the microsecond: a frame is sealed before its second ends, so this may be the second of the very first one.
+    let let_go = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    waited_for.write_all(word.as_bytes()).unwrap();
+    drop(waited_for);
+    up.line("ready in ");
+    up.line("  logs  ");
+    let sql = url(&up, "SQL");
+    let question = format!("SELECT countIf(toUnixTimestamp64Micro(ts) < {let_go}) > 0 FROM cpu");
+    until(|| {
+        let asked = fettle(&["sql", "--url", &sql, "--format", "CSV", &question]).output().unwrap();
+        (out(&asked).trim() == "1").then_some(())
+    });
+    up.signal(Signal::TERM);
+    assert_eq!(up.wait(), Some(0), "{:#?}", up.seen);
+    let stopped: Vec<&String> = up.seen.iter().filter(|line| line.contains(" stopped (")).collect();
+    assert!(stopped[0].starts_with("agent") && stopped[1].starts_with("collector"), "{stopped:#?}");
 }
 
 /// What NATS says to somebody who comes without a login and wants to hear everything.

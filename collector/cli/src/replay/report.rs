@@ -99,8 +99,18 @@ fn claims(replayed: &Replayed) -> Claims {
 }
 
 fn calibration(replayed: &Replayed) -> String {
-    let names = ["claimed", "due", "said", "of the due", "due by surprise", "said", "of the due"];
-    let mut rows = table(&names, &[true; 7]);
+    let names = [
+        "claimed",
+        "due",
+        "said",
+        "seconds",
+        "of the due",
+        "due by surprise",
+        "said",
+        "seconds",
+        "of the due",
+    ];
+    let mut rows = table(&names, &[true; 9]);
     let claims = claims(replayed);
     let times = |ratio: Option<f64>| ratio.map_or("too few due".to_owned(), |ratio| format!("{ratio:.2} x"));
     for line in claims.lines() {
@@ -108,9 +118,11 @@ fn calibration(replayed: &Replayed) -> String {
             format!("1 in {}", output::grouped(10u64.pow(line.k))),
             format!("{:.1}", line.tail_due),
             output::grouped(line.by_tail),
+            output::grouped(line.tail_seconds),
             times(line.tail_ratio),
             format!("{:.1}", line.surprise_due),
             output::grouped(line.by_surprise),
+            output::grouped(line.surprise_seconds),
             times(line.surprise_ratio),
         ]);
     }

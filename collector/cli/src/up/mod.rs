@@ -1,7 +1,7 @@
 //! `fettle up`: everything on one machine, under one process.
 //!
-//! Starts nats-server and the embedded ClickHouse together, then the collector, then the agent;
-//! starts again what dies; stops them in the other order, so that each hands on what it has before
+//! Starts nats-server and the embedded ClickHouse together, the collector when both answer, and the agent as soon as
+//! nats-server does: it samples into its spool and needs nobody else. Starts again what dies; stops them from the last of `part.rs` to the first, so that each hands on what it has before
 //! the next goes: the agent flushes its last frame, the collector finishes its batch, the engine its
 //! statements, and nats-server keeps the rest.
 //!
@@ -150,21 +150,16 @@ async fn stay_up(
     begun: Instant,
 ) -> Result<(), UpError> {
     let logs = state.join("logs");
-    let start = |part: Part| {
+    let start = |part: Part, needed: &[&Supervised]| {
         let log = Log::new(&logs, part.name, arguments.verbose);
-        Supervised::start(part, log, Arc::clone(board))
+        Supervised::start(part, log, Arc::clone(board), needed)
     };
-    running.push(start(parts.nats));
-    running.push(start(parts.clickhouse));
-    for part in &mut *running {
-        part.ready().await?;
-    }
-    for part in [parts.collector, parts.agent] {
-        running.push(start(part));
-        if let Some(last) = running.last_mut() {
-            last.ready().await?;
-        }
-    }
+    let nats = start(parts.nats, &[]);
+    let clickhouse = start(parts.clickhouse, &[]);
+    let collector = start(parts.collector, &[&nats, &clickhouse]);
+    let agent = start(parts.agent, &[&nats]);
+    running.extend([nats, clickhouse, collector, agent]);
+    futures_util::future::try_join_all(running.iter_mut().map(Supervised::ready)).await?;
     await_health(arguments.http).await;
     print_addresses(state, arguments, begun);
     let ends = running.iter_mut().map(|part| Box::pin(part.ended()));

@@ -53,7 +53,7 @@ impl Programs {
     }
 }
 
-/// The parts in the order in which they start.
+/// The parts, each before those that hand on to it: they stop from the last to the first.
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// Transport.
@@ -67,7 +67,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Every name, in the order in which they start.
+    /// Every name, in this order.
     pub(crate) const NAMES: [&'static str; 4] = ["nats", "clickhouse", "collector", "agent"];
 
     /// Settles every command line.

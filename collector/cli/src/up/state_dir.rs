@@ -9,11 +9,12 @@ use rustix::fs::{flock, FlockOperation};
 
 use super::errors::UpError;
 
-/// A state directory that this process has locked. The lock goes with the process, however it ends.
+/// A state directory that this process has locked. The lock goes with the process, however it ends; given back, it is
+/// free at once, although a child that is just being made has the same opened file until its exec.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -27,7 +28,7 @@ impl StateDir {
             make(&path).map_err(|source| UpError::Unwritable { path, source })?;
         }
         let lock = lock(&absolute)?;
-        Ok(Self { root: absolute, _lock: lock })
+        Ok(Self { root: absolute, lock })
     }
 
     /// The directory itself.
@@ -38,6 +39,13 @@ impl StateDir {
     /// A file or directory below it.
     pub(crate) fn join(&self, part: &str) -> PathBuf {
         self.root.join(part)
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // Where this fails, the closing of the file does it.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
@@ -82,8 +90,10 @@ mod tests {
         assert!(first.join("agent/spool").is_dir());
         let refused = StateDir::open(&root).unwrap_err().to_string();
         assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
+        let child = first.lock.try_clone().unwrap();
         drop(first);
         StateDir::open(&root).unwrap();
+        drop(child);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One part's life: start its process, wait until it answers, start it again when it dies, and stop
+//! One part's life: wait for the parts it needs, start its process, wait until it answers, start it again when it dies, and stop
 //! it in order when told.
 //!
 //! Only a process that ends is started again. One that runs and does not answer is said to be
@@ -53,9 +53,9 @@ pub(crate) struct Supervised {
 }
 
 impl Supervised {
-    /// Starts supervising. Must be called within a runtime whose thread lives as long as the part:
-    /// a part dies with the thread that started it.
-    pub(crate) fn start(part: Part, log: Log, board: Arc<Board>) -> Self {
+    /// Starts supervising; the process starts once all parts in `needed` have been ready. Must be called within a
+    /// runtime whose thread lives as long as the part: a part dies with the thread that started it.
+    pub(crate) fn start(part: Part, log: Log, board: Arc<Board>, needed: &[&Supervised]) -> Self {
         let (tell, state) = watch::channel(State::Starting);
         let (order, orders) = watch::channel(Order::Run);
         let life = Life {
@@ -67,6 +67,7 @@ impl Supervised {
             backoff: Backoff::default(),
             restarts: 0,
             begun: Instant::now(),
+            needed: needed.iter().map(|part| part.state.clone()).collect(),
         };
         Self { state, order, task: tokio::spawn(life.run()) }
     }
@@ -110,6 +111,7 @@ struct Life {
     backoff: Backoff,
     restarts: u32,
     begun: Instant,
+    needed: Vec<watch::Receiver<State>>,
 }
 
 /// Why watching a process ended.
@@ -121,6 +123,11 @@ enum End {
 impl Life {
     async fn run(mut self) -> Result<(), UpError> {
         let mut ever_ready = false;
+        if !self.is_called_for().await {
+            self.set(State::Stopped, None);
+            return Ok(());
+        }
+        self.begun = Instant::now();
         loop {
             self.log.forget();
             let (mut child, copies) = self.spawn()?;
@@ -155,6 +162,23 @@ impl Life {
                 return Ok(());
             }
             self.begun = Instant::now();
+        }
+    }
+
+    /// Waits until all that is needed is ready; false when everything is to stop before.
+    async fn is_called_for(&mut self) -> bool {
+        let needed = std::mem::take(&mut self.needed);
+        let ready = async {
+            for mut state in needed {
+                // Whose need was given up waits for the end of everything, which that brings.
+                if state.wait_for(|state| *state == State::Ready).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = ready => true,
+            _ = self.orders.wait_for(|order| *order >= Order::Leave) => false,
         }
     }
 
