@@ -289,7 +289,8 @@ pub(crate) enum EvalCommand {
         --data: HOST.csv with the columns sample (0, 1, 2, …) and one a metric; labels.json names the hosts\n\
         and says where scoring begins (scored_from) and how far samples lie apart (seconds). Its incidents\n\
         are not read. Without labels.json every CSV file is a host and all of its rows are written.\n\
-        --out: a folder; each host gets HOST.csv with sample,anomaly_score.")]
+        --out: a folder; each host gets HOST.csv with sample,anomaly_score, and reports/HOST.csv with sample,voice:\n\
+        the rows that the live watch would have reported, and whether its series or its host detector did.")]
     Hosts(EvalHostsArguments),
     /// Failures to come: units that ran to failure, and units that still run.
     #[command(after_help = "Examples:\n  \

@@ -146,7 +146,11 @@ fn hosts_are_scored_from_where_the_labels_say() {
         let scores = rows(&place.path().join(name), "sample,anomaly_score");
         assert!(scores.iter().map(|row| row[0].parse::<usize>().unwrap()).eq(from..to), "{name}");
         assert!(scores.iter().all(|row| (0.0..=1.0).contains(&number(&row[1]))));
+        let reports = rows(&place.path().join("reports").join(name), "sample,voice");
+        assert!(reports.iter().all(|row| ["series", "host"].contains(&&*row[1])), "{reports:?}");
     }
+    // 600 rows of five minutes and 300 of one.
+    assert!(said.contains("reports: ") && said.contains("over 2 days"), "{said}");
 
     // Without labels every CSV file is a host, and all of its rows are written.
     let data = folder(&[("web.csv", &host(600))]);

@@ -4,7 +4,7 @@
 //! Thousands of series are judged each by itself ([`series`]), but none of them reports: their surprises
 //! go to the host's panel, which reports about once in two days when nothing is wrong. Beside it some
 //! fifty features of the whole host ([`features`]) go to the host detector, whose alarms pass a gate of the
-//! same kind ([`gate`]); and a sudden change of them, or of what a program takes ([`programs`]), is told in its second
+//! same kind ([`Gate`](crate::detect::host::Gate)); and a sudden change of them, or of what a program takes ([`programs`]), is told in its second
 //! ([`Surge`](crate::detect::host::Surge)), also of a host too young for the others. What they report within a minute is one incident ([`incident`]); when it is some
 //! seconds old, what moved together in it is said. Every ten seconds the facts of the last minute
 //! ([`facts`]) become a health score. `docs/decisions/0007-what-is-judged.md` has the reasons.
@@ -17,7 +17,6 @@ mod config;
 mod facts;
 mod features;
 mod findings;
-mod gate;
 mod incident;
 mod look;
 mod outlooks;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::Plan;
-use crate::detect::series::{Anomaly, Lesson, Past, SeriesMonitor, Verdict};
+use crate::detect::series::{Anomaly, Lesson, Past, SeriesMonitor, Verdict, NAMED_FROM};
 use crate::second::{EntitySecond, HostSecond, KeyValue};
 
 #[cfg(doc)]
@@ -21,8 +21,6 @@ const BEGINNING: u32 = 15;
 const FORGET: u32 = 150;
 /// Seconds of the host between two looks for entities to forget.
 const LOOK: u32 = 30;
-/// Series below this surprise are never named, and always learned.
-const NAMED_FROM: f32 = 2.0;
 
 /// The series of one host.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -8,7 +8,6 @@ use super::claims::Claims;
 use super::config::Plan;
 use super::facts::Facts;
 use super::findings::{entity_of, AnomalyKind, AnomalyRow, Findings, HealthRow, Named};
-use super::gate::{Gate, Passage};
 use super::incident::{words, Incident};
 use super::outlooks::Outlooks;
 use super::recent::{rows, RecentRow};
@@ -16,7 +15,7 @@ use super::series::{Candidate, Place, SeriesTable, Surprises};
 use super::told;
 use crate::detect::correlate::{correlate, Series};
 use crate::detect::host::{
-    Beyond, Direction, HostDetector, HostVerdict, Programs, Spans, Surge, SurgeVerdict, TOLD,
+    Beyond, Direction, Gate, HostDetector, HostVerdict, Passage, Programs, Spans, Surge, SurgeVerdict, TOLD,
 };
 use crate::detect::series::{Anomaly, HostPanel, PanelVerdict, Severity};
 use crate::health::score;

@@ -1,12 +1,12 @@
-//! `fettle eval hosts`: a score for every row of every host.
+//! `fettle eval hosts`: a score for every row of every host, and what would have been reported.
 //!
 //! Of `labels.json` only the distance of two samples and the first row to be scored are read, never the
 //! incidents. Without that file every CSV in the folder is a host and all of its rows are written.
 
 use std::collections::BTreeMap;
 
-use fettle_analysis::detect::host::HostConfig;
-use fettle_analysis::eval::hosts::{detect, HostsError};
+use fettle_analysis::eval::hosts::{detect, HostsError, Voice};
+use fettle_analysis::live::LiveConfig;
 use serde::Deserialize;
 
 use super::files::{line_of_row, Data};
@@ -16,6 +16,31 @@ use crate::output;
 use crate::progress::Progress;
 
 const LABELS: &str = "labels.json";
+
+/// Folder of the reports within the folder of the scores.
+const REPORTS: &str = "reports";
+
+/// How many reports there were, by voice.
+#[derive(Default)]
+struct Reports {
+    series: usize,
+    host: usize,
+}
+
+impl Reports {
+    /// Counts a host's and gives its file.
+    fn of_host(&mut self, reports: &[(u64, Voice)]) -> String {
+        let mut text = String::from("sample,voice\n");
+        for (sample, voice) in reports {
+            match voice {
+                Voice::Series => self.series += 1,
+                Voice::Host => self.host += 1,
+            }
+            text.push_str(&format!("{sample},{}\n", voice.name()));
+        }
+        text
+    }
+}
 
 /// What is read of a host's entry in `labels.json`.
 #[derive(Deserialize, Default)]
@@ -32,28 +57,39 @@ pub(super) fn run(arguments: &EvalHostsArguments) -> Result<(), EvalError> {
     let paths = &arguments.paths;
     let mut data = Data::open(&paths.data, "hosts")?;
     let hosts = hosts(&mut data, arguments)?;
-    let config = HostConfig::default();
+    let config = LiveConfig::default();
     let mut progress = Progress::new("hosts", hosts.len(), "hosts");
-    let (mut read, mut written) = (0, 0);
+    let (mut read, mut written, mut days) = (0, 0, 0.0);
+    let mut reports = Reports::default();
     for (name, host) in &hosts {
         let name = format!("{name}.csv");
         let text = data.text(&name)?;
         let seconds = host.seconds.unwrap_or(arguments.seconds.get());
-        let scores = detect(&text, host.scored_from, seconds, &config)
+        let judged = detect(&text, host.scored_from, seconds, &config)
             .map_err(|error| refused(&data, &name, &text, &error))?;
-        read += text.lines().count().saturating_sub(1);
-        written += scores.lines().count() - 1;
-        data.write(&paths.out.join(&name), &scores)?;
+        read += judged.rows;
+        days += judged.rows as f64 * f64::from(seconds) / 86_400.0;
+        written += judged.scores.lines().count() - 1;
+        data.write(&paths.out.join(&name), &judged.scores)?;
+        data.write(&paths.out.join(REPORTS).join(&name), &reports.of_host(&judged.reports))?;
         progress.step();
     }
     let spent = progress.finish().as_secs_f64();
     output::line(&format!(
         "hosts: {} hosts, {} rows in {spent:.1} s, {:.1} µs a row; the scores of {} rows are in {}",
         hosts.len(),
-        output::grouped(read as u64),
+        output::grouped(read),
         spent * 1e6 / read.max(1) as f64,
         output::grouped(written as u64),
         paths.out.display()
+    ));
+    output::line(&format!(
+        "reports: {:.3} a host and day, right and wrong together, over {days:.0} days (by the series {}, by the host \
+         detector {}); each is in {}",
+        (reports.series + reports.host) as f64 / days.max(f64::MIN_POSITIVE),
+        reports.series,
+        reports.host,
+        paths.out.join(REPORTS).display()
     ));
     Ok(())
 }

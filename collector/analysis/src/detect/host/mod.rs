@@ -18,7 +18,7 @@
 //! What a young host cannot know yet, how rare a second is, is not asked by a fifth, which stands by itself ([`surge`]): by
 //! how many doublings features, and programs ([`programs`]), go beyond all that was seen of them.
 //!
-//! Live it is fed the means of ten seconds ([`span`]). Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
+//! Live it is fed the means of ten seconds ([`span`]), and what it finds odd is a report where the [`gate`] says so. Nothing is allocated after [`HostDetector::new`]. What was tried and rejected is told, with figures, in
 //! `docs/decisions/0004-host-detection.md`.
 
 mod config;
@@ -26,6 +26,7 @@ mod detector;
 mod dice;
 mod echo;
 mod forest;
+mod gate;
 mod numbers;
 mod profile;
 mod programs;
@@ -39,6 +40,7 @@ mod verdict;
 
 pub use config::HostConfig;
 pub use detector::HostDetector;
+pub use gate::{Gate, Passage};
 pub use programs::{Beyond, Programs, ProgramsMatter, Running, Takes};
 pub use span::{Spans, SPAN_S};
 pub use surge::{Surge, SurgeConfig, SurgeVerdict, Surged, TOLD};

@@ -30,6 +30,6 @@ pub use classical::ClassicalDetector;
 pub use config::{Classical, SeriesConfig, Weights};
 pub use detector::{Lesson, SeriesDetector};
 pub use monitor::{Anomaly, SeriesMonitor};
-pub use panel::{HostPanel, PanelConfig, PanelVerdict};
+pub use panel::{HostPanel, PanelConfig, PanelVerdict, NAMED_FROM};
 pub use past::Past;
 pub use verdict::{Reason, Severity, Verdict};

@@ -83,6 +83,8 @@ const RANKED: u32 = 60;
 /// One odd second in so many enters the host's past while a trouble lasts. Nothing of it enters the series': one
 /// such point takes a series' surprise from 14 to 4.
 const LEARNED_ONE_IN: u32 = 30;
+/// Series below this surprise are never named, and always learned.
+pub const NAMED_FROM: f32 = 2.0;
 /// Surprise (-log10 of the tail) from which a series counts as surprised.
 const SURPRISED: f32 = 3.0;
 /// Bins of 0.25 powers of ten in which Benjamini and Hochberg's line is sought.

@@ -8,7 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::host::{HostVerdict, SPAN_S};
+use super::span::SPAN_S;
+use super::verdict::HostVerdict;
 
 /// Rarity that is enough, powers of ten: about one row of [`SPAN_S`] seconds in nine hours.
 const ENOUGH: f64 = 3.5;
@@ -22,7 +23,7 @@ const MOST: f64 = 2.0;
 
 /// State of one host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Gate {
+pub struct Gate {
     rows: u32,
     raised: f64,
     second: u32,
@@ -32,7 +33,7 @@ pub(super) struct Gate {
 
 /// What the gate says of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passage {
+pub enum Passage {
     /// Nothing to report.
     Usual,
     /// Odd, but within a trouble that was reported.
