@@ -150,7 +150,7 @@ fn hosts_are_scored_from_where_the_labels_say() {
         assert!(reports.iter().all(|row| ["series", "host"].contains(&&*row[1])), "{reports:?}");
     }
     // 600 rows of five minutes and 300 of one.
-    assert!(said.contains("reports: ") && said.contains("over 2 days"), "{said}");
+    assert!(said.contains("reports: ") && said.contains("in 2 days"), "{said}");
 
     // Without labels every CSV file is a host, and all of its rows are written.
     let data = folder(&[("web.csv", &host(600))]);

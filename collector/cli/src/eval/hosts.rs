@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use fettle_analysis::eval::hosts::{detect, HostsError, Voice};
+use fettle_analysis::eval::hosts::{detect, HostsError, Judged, Voice};
 use fettle_analysis::live::LiveConfig;
 use serde::Deserialize;
 
@@ -20,18 +20,20 @@ const LABELS: &str = "labels.json";
 /// Folder of the reports within the folder of the scores.
 const REPORTS: &str = "reports";
 
-/// How many reports there were, by voice.
+/// How many rows were reported, by voice, and how many troubles that comes to.
 #[derive(Default)]
 struct Reports {
     series: usize,
     host: usize,
+    troubles: usize,
 }
 
 impl Reports {
     /// Counts a host's and gives its file.
-    fn of_host(&mut self, reports: &[(u64, Voice)]) -> String {
+    fn of_host(&mut self, judged: &Judged) -> String {
+        self.troubles += judged.troubles();
         let mut text = String::from("sample,voice\n");
-        for (sample, voice) in reports {
+        for (sample, voice) in &judged.reports {
             match voice {
                 Voice::Series => self.series += 1,
                 Voice::Host => self.host += 1,
@@ -71,7 +73,7 @@ pub(super) fn run(arguments: &EvalHostsArguments) -> Result<(), EvalError> {
         days += judged.rows as f64 * f64::from(seconds) / 86_400.0;
         written += judged.scores.lines().count() - 1;
         data.write(&paths.out.join(&name), &judged.scores)?;
-        data.write(&paths.out.join(REPORTS).join(&name), &reports.of_host(&judged.reports))?;
+        data.write(&paths.out.join(REPORTS).join(&name), &reports.of_host(&judged))?;
         progress.step();
     }
     let spent = progress.finish().as_secs_f64();
@@ -84,9 +86,10 @@ pub(super) fn run(arguments: &EvalHostsArguments) -> Result<(), EvalError> {
         paths.out.display()
     ));
     output::line(&format!(
-        "reports: {:.3} a host and day, right and wrong together, over {days:.0} days (by the series {}, by the host \
-         detector {}); each is in {}",
-        (reports.series + reports.host) as f64 / days.max(f64::MIN_POSITIVE),
+        "reports: {} troubles in {days:.0} days, {:.3} a host and day, right and wrong together ({} rows by the series, {} by \
+         the host detector); each is in {}",
+        reports.troubles,
+        reports.troubles as f64 / days.max(f64::MIN_POSITIVE),
         reports.series,
         reports.host,
         paths.out.join(REPORTS).display()
