@@ -3,6 +3,7 @@
 
 mod agent;
 mod alerts;
+mod calm;
 mod chaos;
 mod child;
 mod compare;
@@ -78,6 +79,13 @@ enum Command {
     },
     /// How soon a sample can be queried.
     Lag(Settings),
+    /// What is claimed and reported of a host with nothing wrong.
+    Calm {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        recorded: calm::Recorded,
+    },
     /// How soon a fault is an anomaly that can be asked for.
     Delay {
         #[command(flatten)]
@@ -195,6 +203,7 @@ async fn measure(command: Command) -> anyhow::Result<()> {
         }
         Command::Soak { replay, agents } => soak::soak(&replay.settings, &replay.recording(), agents).await,
         Command::Lag(settings) => lag::lag(&settings).await,
+        Command::Calm { settings, recorded } => calm::calm(&settings, &recorded).await,
         Command::Delay { settings, faults } => delay::delay(&settings, faults).await,
         Command::Alerts { settings, scale } => alerts::alerts(&settings, &scale).await,
         Command::Crash { settings, kills, seed } => suites::crash(&settings, kills, seed).await,

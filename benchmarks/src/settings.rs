@@ -8,7 +8,7 @@ use tempfile::TempDir;
 /// Flags that all benchmarks share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
-    /// Seconds to measure [default: 60; record 300, ingest 180, soak 1800].
+    /// Seconds to measure [default: 60; record 300, ingest 180, soak 1800, calm 3600].
     #[arg(long)]
     seconds: Option<u64>,
     /// Directory of the results.
