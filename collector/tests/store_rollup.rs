@@ -6,81 +6,13 @@ mod store_support;
 use fettle_collector::store::{
     rollup_columns, AgentWindow, Assembler, DirtyWindow, Level, NativeBlock, Piece, Store,
 };
-use fettle_shared::catalogue::{catalogue, EntityType, Metric, ValueType};
-use fettle_shared::frame::{decode, verify, FrameBuilder, FrameMeta, Key, Scratch};
+use fettle_shared::catalogue::catalogue;
+use fettle_shared::frame::{decode, verify, Scratch};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
+use store_support::any_frames::{frames, Numbers};
 use store_support::Engine;
-
-/// A small generator of numbers, the same at every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// Any value the column can hold; scaled integers as large as the rule in `rollup.rs` allows.
-    fn value(&mut self, metric: &Metric) -> i64 {
-        let bits = self.next();
-        match metric.value {
-            ValueType::U8 => (bits & 0xff) as i64,
-            ValueType::U16 => (bits & 0xffff) as i64,
-            ValueType::U32 => (bits & 0xffff_ffff) as i64,
-            ValueType::U64 | ValueType::I64 => bits as i64,
-            ValueType::I32 => i64::from(bits as i32),
-            ValueType::F32 => (bits % (1 << 24)) as i64 - (1 << 23),
-            ValueType::F64 => (bits % (1 << 41)) as i64 - (1 << 40),
-        }
-    }
-}
-
-/// Frames of an agent over a minute: two scans a second in every family, three entities each.
-fn frames(start_us: i64, seconds: i64, numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let mut builder = FrameBuilder::new(catalogue());
-    let mut slots = Vec::new();
-    for family in &catalogue().families {
-        let count = if family.entity.is_empty() { 1 } else { 3 };
-        for entity in 0..count {
-            let texts: Vec<String> = family.entity.iter().map(|e| format!("{}-{entity}", e.name)).collect();
-            let key: Vec<Key<'_>> = family
-                .entity
-                .iter()
-                .zip(&texts)
-                .map(|(e, text)| if e.kind == EntityType::Text { Key::Text(text) } else { Key::Int(entity) })
-                .collect();
-            slots.push((family, builder.add_entity(family.id, &key)));
-        }
-        // Every second optional metric is not on this host.
-        let present: Vec<bool> =
-            family.metrics.iter().enumerate().map(|(at, m)| !m.optional || at % 2 == 0).collect();
-        builder.set_present(family.id, &present);
-    }
-    let mut out = Vec::new();
-    for second in 0..seconds {
-        for half in [0, 437_001] {
-            for family in &catalogue().families {
-                builder.begin_scan(family.id, start_us + second * 1_000_000 + half);
-            }
-            for (family, slot) in &slots {
-                if half > 0 && numbers.next().is_multiple_of(3) {
-                    builder.repeat(family.id, *slot);
-                } else {
-                    let row: Vec<i64> = family.metrics.iter().map(|m| numbers.value(m)).collect();
-                    builder.push(family.id, *slot, &row);
-                }
-            }
-        }
-        let mut bytes = Vec::new();
-        builder.seal(&FrameMeta { agent: "web-1", boot: 1, seq: second as u64 + 1 }, &mut bytes);
-        out.push(bytes);
-    }
-    out
-}
 
 /// Inserts the raw rows of frames and gives the windows made of them in memory.
 async fn ingest(store: &Store, frames: &[Vec<u8>], token: &str) -> BTreeMap<u32, AgentWindow> {
@@ -124,7 +56,7 @@ async fn sql_and_memory_give_the_same_windows() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
     let start = now / 60 * 60 - 300;
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    let bytes = frames(i64::from(start) * 1_000_000, 60, &mut numbers);
+    let bytes = frames("web-1", i64::from(start) * 1_000_000, 60, [0, 437_001], &mut numbers);
     let windows = ingest(&store, &bytes, "t").await;
     assert_eq!(windows.len(), 6);
 

@@ -1,6 +1,8 @@
 //! An engine in its own process for the store's tests: this very test binary, told to serve.
 #![allow(dead_code, clippy::unwrap_used)] // Each test binary uses its own part.
 
+pub mod any_frames;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
