@@ -1,13 +1,14 @@
-//! The CPU budget: decides, once a second, how much the agent may do. Over budget for three
-//! seconds steps one mode down, under 60 % of it for thirty seconds steps one up; the wide gap
-//! between the two keeps it from swinging, and a step up that had to be taken back within a minute
-//! doubles the calm that the next one needs. Pure: CPU time and wall time come in.
+//! The CPU budget: decides, once a second, how much the agent may do. A second over budget lowers the share
+//! of the target rate that is sampled, down to [`LEAST_SHARE`]; ten seconds with room to spare raise it. Only when
+//! that is used up do three seconds over budget step one mode down. Under 60 % of the budget for thirty seconds steps
+//! one up; the wide gap between the two keeps it from swinging, and a step up that had to be taken back within
+//! a minute doubles the calm that the next one needs. Pure: CPU time and wall time come in.
 
 /// How much the agent does. The order is the order of stepping down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[repr(u8)]
 pub enum Mode {
-    /// Everything at its own pace.
+    /// Everything at its own pace, the fast families at the share of the target rate that the budget pays for.
     #[default]
     Full,
     /// Half the target rate; families of priority 4 and 5 at a quarter of their pace.
@@ -56,11 +57,26 @@ const REGRET_SECONDS: f64 = 60.0;
 /// Below this share of the budget a second is calm.
 const CALM_SHARE: f64 = 0.6;
 
-/// Turns CPU use into a mode.
+/// Least share of the target rate in full mode; below it is the reduced mode's half.
+pub const LEAST_SHARE: f64 = 0.6;
+/// Where in the budget a changed share is to bring the use.
+const AIM: f64 = 0.95;
+/// One second over budget lowers the share by no more than this: a spike must not cost half a minute of samples.
+const LOWER_MOST: f64 = 0.8;
+/// Seconds with less than this share of the budget in use that raise the share of the rate, and by how much at most.
+const ROOM_SECONDS: f64 = 10.0;
+const ROOM_SHARE: f64 = 0.88;
+const RAISE_MOST: f64 = 1.25;
+
+/// Turns CPU use into a mode, and in full mode into a share of the target rate.
 #[derive(Debug, Clone)]
 pub struct Budget {
     limit_percent: f64,
     mode: Mode,
+    /// Of the target rate, in full mode.
+    share: f64,
+    /// Seconds with room to spare.
+    room: f64,
     over: f64,
     calm: f64,
     /// Calm that the next step up needs.
@@ -76,6 +92,8 @@ impl Budget {
         Self {
             limit_percent,
             mode: Mode::Full,
+            share: 1.0,
+            room: 0.0,
             over: 0.0,
             calm: 0.0,
             calm_wanted: CALM_SECONDS,
@@ -103,7 +121,9 @@ impl Budget {
             self.calm =
                 if self.used_percent < CALM_SHARE * self.limit_percent { self.calm + weight } else { 0.0 };
         }
-        if self.over >= OVER_SECONDS - 0.5 {
+        self.pace(weight);
+        let used_up = self.mode != Mode::Full || self.share <= LEAST_SHARE;
+        if self.over >= OVER_SECONDS - 0.5 && used_up {
             let regret = self.since_up < REGRET_SECONDS;
             let doubled = (self.calm_wanted * 2.0).min(LONGEST_CALM_SECONDS);
             self.calm_wanted = if regret { doubled } else { CALM_SECONDS };
@@ -117,9 +137,35 @@ impl Budget {
         self.mode
     }
 
+    /// Sets the share by the last interval. Whoever comes back to full mode begins with the least.
+    fn pace(&mut self, weight: f64) {
+        if self.mode != Mode::Full {
+            self.share = LEAST_SHARE;
+            self.room = 0.0;
+        } else if self.used_percent > self.limit_percent {
+            let lower = (AIM * self.limit_percent / self.used_percent).max(LOWER_MOST);
+            self.share = (self.share * lower).max(LEAST_SHARE);
+            self.room = 0.0;
+        } else if self.share < 1.0 && self.used_percent < ROOM_SHARE * self.limit_percent {
+            self.room += weight;
+            if self.room >= ROOM_SECONDS - 0.5 {
+                let raise = (AIM * self.limit_percent / self.used_percent).min(RAISE_MOST);
+                self.share = (self.share * raise).min(1.0);
+                self.room = 0.0;
+            }
+        } else {
+            self.room = 0.0;
+        }
+    }
+
     /// The mode that holds.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Share of the target rate that is to be sampled in full mode, [`LEAST_SHARE`] to 1.
+    pub fn share(&self) -> f64 {
+        self.share
     }
 
     /// CPU use of the last interval, in percent of one core.
@@ -156,12 +202,47 @@ mod tests {
     }
 
     #[test]
-    fn a_short_spike_changes_nothing() {
+    fn a_short_spike_changes_no_mode() {
         let mut budget = Budget::new(2.0);
         for _ in 0..10 {
             seconds(&mut budget, 2, 50);
             assert_eq!(seconds(&mut budget, 1, 1), Mode::Full);
         }
+    }
+
+    /// Runs an agent that takes this much of a core at the whole rate; gives the mode, and the share and the use
+    /// at the end, in percent.
+    fn settled(budget: &mut Budget, whole_percent: f64, n: usize) -> (Mode, f64, f64) {
+        for _ in 0..n {
+            let share = if budget.mode() == Mode::Full { budget.share() } else { 0.5 };
+            budget.feed((whole_percent * share * 10_000.0) as u64, 1_000_000);
+        }
+        (budget.mode(), budget.share(), budget.used_percent())
+    }
+
+    #[test]
+    fn a_little_over_budget_costs_a_little_of_the_rate_and_no_mode() {
+        let mut budget = Budget::new(2.0);
+        let (mode, share, used) = settled(&mut budget, 2.2, 60);
+        assert_eq!(mode, Mode::Full);
+        assert!((0.8..0.9).contains(&share) && used <= 2.0, "{share} of the rate, {used} %");
+        // It holds there: neither over nor with so much room that it would be tried.
+        assert_eq!(settled(&mut budget, 2.2, 600).1, share);
+        // Room again: all of it, within a minute.
+        assert_eq!(settled(&mut budget, 1.0, 60).1, 1.0);
+        // A single spike costs a fifth, for a few times ten seconds.
+        seconds(&mut budget, 1, 50);
+        assert_eq!(budget.share(), LOWER_MOST);
+        assert_eq!(settled(&mut budget, 1.0, 20), (Mode::Full, 1.0, 1.0));
+    }
+
+    #[test]
+    fn far_over_budget_a_mode_goes_and_comes_back_at_the_least_share() {
+        let mut budget = Budget::new(2.0);
+        assert_eq!(settled(&mut budget, 5.0, 4).0, Mode::Reduced);
+        assert_eq!(settled(&mut budget, 2.0, 32), (Mode::Full, LEAST_SHARE, 1.2));
+        assert_eq!(settled(&mut budget, 2.0, 120).0, Mode::Full);
+        assert!(budget.share() > 0.9, "{}", budget.share());
     }
 
     #[test]

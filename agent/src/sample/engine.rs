@@ -279,6 +279,11 @@ impl Sampler {
         self.schedule.set_mode(mode, mono_us);
     }
 
+    /// Sets the share of the target rate that is sampled in full mode.
+    pub fn set_share(&mut self, share: f64) {
+        self.schedule.set_share(share);
+    }
+
     /// The mode that holds.
     pub fn mode(&self) -> Mode {
         self.schedule.mode()

@@ -203,7 +203,7 @@ impl<D: FnMut(&Header, &[u8])> State<D> {
     fn keep_house(&mut self, mono_us: u64) {
         let house = &mut self.housekeeping;
         let cpu_us = process_cpu_us();
-        let before = house.budget.mode();
+        let (before, share_before) = (house.budget.mode(), house.budget.share());
         let mode = house.budget.feed(cpu_us.saturating_sub(house.cpu_us), mono_us - house.mono_us);
         house.cpu_us = cpu_us;
         house.mono_us = mono_us;
@@ -212,6 +212,9 @@ impl<D: FnMut(&Header, &[u8])> State<D> {
             log_mode(&house.budget, before, mode);
             self.sampler.set_mode(mode, mono_us);
         }
+        let share = house.budget.share();
+        log_share(share_before, share);
+        self.sampler.set_share(share);
         self.sampler.govern();
         self.sampler.measure_self();
         let figures = self.sampler.figures();
@@ -230,6 +233,15 @@ impl<D: FnMut(&Header, &[u8])> State<D> {
             house.jitter_seconds = 0;
             house.jitter.reset();
         }
+    }
+}
+
+/// That less than the target rate is sampled is said when it begins and when it ends.
+fn log_share(before: f64, share: f64) {
+    if before >= 1.0 && share < 1.0 {
+        tracing::info!(share, "over the CPU budget: the fast families are scanned more seldom");
+    } else if before < 1.0 && share >= 1.0 {
+        tracing::info!("within the CPU budget: the target rate is sampled again");
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
 pub(crate) struct Schedule {
     pub(crate) entries: Vec<Entry>,
     target_rate: f64,
+    /// Of the target rate, in full mode.
+    share: f64,
     mode: Mode,
     fast_us: u64,
     governed: bool,
@@ -73,6 +75,7 @@ impl Schedule {
         Self {
             entries,
             target_rate: settings.target_rate,
+            share: 1.0,
             mode: Mode::Full,
             fast_us: 50_000,
             governed: false,
@@ -173,6 +176,14 @@ impl Schedule {
         self.governed = false;
     }
 
+    /// Sets the share of the target rate that is sampled in full mode; [`govern`](Self::govern) goes by it at once.
+    pub(crate) fn set_share(&mut self, share: f64) {
+        if (share - self.share).abs() > f64::EPSILON {
+            self.share = share;
+            self.governed = false;
+        }
+    }
+
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
@@ -195,7 +206,7 @@ impl Schedule {
         if fast == 0.0 {
             return;
         }
-        let target = self.target_rate * if self.mode == Mode::Reduced { 0.5 } else { HEADROOM };
+        let target = self.target_rate * if self.mode == Mode::Reduced { 0.5 } else { HEADROOM * self.share };
         let rate = (target - slow_rate).max(fast);
         let ideal = (fast * 1e6 / rate).clamp(FASTEST_US as f64, SLOWEST_US as f64);
         let before = self.fast_us as f64;
