@@ -204,6 +204,9 @@ mod tests {
         assert_eq!(looks.look(version(10), false), Step::Wait);
         assert_eq!((looks.look(None, false), looks.look(None, false)), (Step::Wait, Step::Forget));
         assert_eq!(looks.look(None, false), Step::Wait, "which is said once");
-        assert_eq!((looks.look(version(10), false), looks.look(version(10), false)), (Step::LookSoon, Step::Load));
+        assert_eq!(
+            (looks.look(version(10), false), looks.look(version(10), false)),
+            (Step::LookSoon, Step::Load)
+        );
     }
 }

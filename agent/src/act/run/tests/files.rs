@@ -35,7 +35,8 @@ fn a_clean_up_deletes_old_files_that_fit_and_says_how_many() {
 fn a_clean_up_keeps_to_its_bounds_oldest_first() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
-    let fill = || (0..10).for_each(|number| old_file(&root.join(format!("{number}.log")), 4096, 1000 * number));
+    let fill =
+        || (0..10).for_each(|number| old_file(&root.join(format!("{number}.log")), 4096, 1000 * number));
     let left = || {
         let mut left: Vec<String> = std::fs::read_dir(&root)
             .unwrap()
