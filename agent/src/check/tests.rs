@@ -157,7 +157,7 @@ async fn commands_are_judged_by_their_end_and_leave_nothing_behind() {
     let script = format!("sleep 1000 & echo $! > {}; wait", note.display());
     assert_eq!(failure(&within("3s", &script)).await.kind, ErrorKind::Timeout);
     let pid: i32 = std::fs::read_to_string(&note).unwrap().trim().parse().unwrap();
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while see(pid).is_some_and(|seen| !seen.is_ended()) {
         assert!(Instant::now() < end, "the grandchild {pid} lives on");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -188,7 +188,7 @@ async fn dead_stopped_and_zombie_processes_are_told_apart() {
     let id = outcome.processes.ids[0];
     signal(id, libc::SIGSTOP).unwrap();
     let stopped = || see(id.pid).is_some_and(|seen| seen.is_stopped());
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while !stopped() {
         assert!(Instant::now() < end);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -227,7 +227,7 @@ async fn until(
     wanted: impl Fn(&ComponentState) -> bool,
 ) -> ComponentState {
     let waiting = states.wait_for(|states| states.get("a").is_some_and(&wanted));
-    let found = tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("in time").unwrap();
+    let found = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("in time").unwrap();
     found["a"].clone()
 }
 
@@ -246,7 +246,7 @@ async fn a_supervised_crash_and_hang_are_seen_at_the_next_checks() {
     signal(id, libc::SIGSTOP).unwrap();
     let begun = Instant::now();
     let hung = until(&mut states, |state| !state.up).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(hung.consecutive_failures >= 2 && hung.last_error.contains("stopped by a signal"), "{hung:?}");
     signal(id, libc::SIGCONT).unwrap();
     until(&mut states, |state| state.up && state.consecutive_failures == 0).await;

@@ -334,9 +334,13 @@ mod tests {
 
     #[test]
     fn frames_come_each_second_whole_and_in_order() {
+        // So many samples a second that few scans bring them, however much runs on this host.
+        let mut trial = Sampler::open(SamplerSettings::default(), catalogue()).unwrap();
+        let a_scan = trial.scan(ScanClock::now(), &mut FrameBuilder::new(catalogue())).samples;
+        drop(trial);
         // The budget is for the whole process, in which other tests run too.
-        let settings =
-            SamplerSettings { target_rate: 20_000.0, cpu_budget_percent: 100_000.0, ..Default::default() };
+        let (target_rate, cpu_budget_percent) = (4.0 * a_scan as f64, 100_000.0);
+        let settings = SamplerSettings { target_rate, cpu_budget_percent, ..Default::default() };
         let sampler = Sampler::open(settings, catalogue()).unwrap();
         let figures = Arc::new(Figures::default());
         let stop = AtomicBool::new(false);
@@ -371,6 +375,6 @@ mod tests {
         assert!((3..=4).contains(&frames.len()), "{}", frames.len());
         assert_eq!(figures.frames.get(), frames.len() as u64);
         assert!(figures.rss_bytes.get() > 0 && figures.open_fds.get() > 3);
-        assert!(figures.scan_interval_us.get() > 50_000, "20,000 a second need few scans here");
+        assert!(figures.scan_interval_us.get() > 50_000, "{target_rate} a second need few scans here");
     }
 }

@@ -22,7 +22,7 @@ fn shell(script: &str, more: &str) -> Arc<HostFile> {
 }
 
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look().await {
             return found;

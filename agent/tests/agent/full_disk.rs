@@ -10,7 +10,7 @@ use rustix::process::{kill_process, Pid, Signal};
 
 use crate::collector::{Collector, Received};
 use crate::nats::{free_port, Nats};
-use crate::page::{number, until};
+use crate::page::{now, until};
 
 /// Runs the agent in a mount namespace of its own, on a file system of 2 MiB.
 fn run_on_small_disk(dir: &Path, nats: &str, metrics: &str) -> Child {
@@ -59,15 +59,15 @@ fn a_full_disk_loses_nothing() {
         until(&address, "spool_frames", |frames| frames >= 5.0).await;
         fill(&child, dir.path());
         until(&address, "spool_errors_total", |errors| errors > 0.0).await;
-        let acks = number(&address, "publish_acks_total").unwrap();
+        let acks = now(&address, "publish_acks_total").await;
         until(&address, "publish_acks_total", |now| now >= acks + 3.0).await;
         // Confirmed frames are room: the agent lives on the full disk for as long as they come.
         let collector = Collector::start(&nats.url(), Received::default());
         until(&address, "spool_frames", |frames| frames <= 3.0).await;
-        let acks = number(&address, "publish_acks_total").unwrap();
+        let acks = now(&address, "publish_acks_total").await;
         until(&address, "publish_acks_total", |now| now >= acks + 5.0).await;
-        assert_eq!(number(&address, "dropped_frames_total"), Some(0.0));
-        assert_eq!(number(&address, "queue_drops_total"), Some(0.0));
+        assert_eq!(now(&address, "dropped_frames_total").await, 0.0);
+        assert_eq!(now(&address, "queue_drops_total").await, 0.0);
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0));
         let whole = |received: &Received| {

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use nkeys::{KeyPair, KeyPairType};
 
 use crate::nats::Nats;
-use crate::publishing::{runtime, Agent};
+use crate::publishing::{runtime, Agent, PATIENT};
 
 /// A file that only its owner may read.
 fn secret(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -36,7 +36,7 @@ fn each_login_is_let_in_and_its_frames_are_taken() {
             [Credentials::NkeyFile(seed), Credentials::User { name: "web".to_owned(), password_file }];
         for (number, credentials) in logins.into_iter().enumerate() {
             let access = Access { credentials, ..Access::new(nats.url()) };
-            let mut agent = Agent::log_in(access, &dir.path().join(number.to_string())).await;
+            let mut agent = Agent::log_in(access, &dir.path().join(number.to_string()), PATIENT).await;
             agent.offer(3);
             agent.until("three acknowledgements", |figures| figures.publish_acks.get() == 3).await;
             agent.stop().await;
@@ -63,7 +63,7 @@ fn an_agent_that_may_not_make_the_stream_goes_on_at_once_and_finds_a_collectors(
         let credentials =
             Credentials::User { name: "a".to_owned(), password_file: secret(dir.path(), "word", "word") };
         let access = Access { credentials, ..Access::new(nats.url()) };
-        let mut agent = Agent::log_in(access, &dir.path().join("spool")).await;
+        let mut agent = Agent::log_in(access, &dir.path().join("spool"), PATIENT).await;
         agent.offer(3);
         looks.next().await.unwrap();
         let again = tokio::time::timeout(Duration::from_secs(4), looks.next()).await;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// The page, if the agent answers.
-pub(crate) fn page(address: &str) -> Option<String> {
+fn page(address: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").ok()?;
     let mut page = String::new();
@@ -14,9 +14,14 @@ pub(crate) fn page(address: &str) -> Option<String> {
 }
 
 /// One number of it.
-pub(crate) fn number(address: &str, name: &str) -> Option<f64> {
+fn number(address: &str, name: &str) -> Option<f64> {
     let start = format!("fettle_agent_{name} ");
     page(address)?.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
+}
+
+/// A number as it is now: a busy agent may have no time for the first request.
+pub(crate) async fn now(address: &str, name: &str) -> f64 {
+    until(address, name, |_| true).await
 }
 
 /// Waits until a number is as it should be.

@@ -61,13 +61,14 @@ fn a_command_that_hangs_is_stopped_with_all_it_started() {
     let script =
         format!("trap '' TERM; sleep 600 & echo $! > {0}; echo $$ >> {0}; echo begun; wait", pids.display());
     let begun = Instant::now();
-    let (outcome, report) = done(Step::Run(shell(&script)), Duration::from_millis(500));
+    // Time enough for a busy machine to come to `begun`.
+    let (outcome, report) = done(Step::Run(shell(&script)), Duration::from_secs(5));
     assert_eq!((outcome, report.output.as_str()), (Outcome::TimedOut, "begun\n"));
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     for pid in std::fs::read_to_string(&pids).unwrap().lines() {
         let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         while !state().is_empty() && !state().contains(") Z ") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{pid} is still there: {}", state());
+            assert!(begun.elapsed() < Duration::from_secs(120), "{pid} is still there: {}", state());
             std::thread::yield_now();
         }
     }
@@ -76,7 +77,7 @@ fn a_command_that_hangs_is_stopped_with_all_it_started() {
 #[test]
 fn what_a_command_leaves_behind_does_not_hold_it_up() {
     let begun = Instant::now();
-    let (outcome, report) = done(Step::Run(shell("sleep 30 & echo $!")), LIMIT);
+    let (outcome, report) = done(Step::Run(shell("sleep 600 & echo $!")), LIMIT);
     assert_eq!(outcome, Outcome::Succeeded);
     assert!(begun.elapsed() < Duration::from_secs(10), "the child holds the pipe");
     let pid: i32 = report.output.trim().parse().unwrap();

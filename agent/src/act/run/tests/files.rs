@@ -35,7 +35,8 @@ fn a_clean_up_deletes_old_files_that_fit_and_says_how_many() {
 fn a_clean_up_keeps_to_its_bounds_oldest_first() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
-    let fill = || (0..10).for_each(|number| old_file(&root.join(format!("{number}.log")), 4096, 10 * number));
+    let fill =
+        || (0..10).for_each(|number| old_file(&root.join(format!("{number}.log")), 4096, 1000 * number));
     let left = || {
         let mut left: Vec<String> = std::fs::read_dir(&root)
             .unwrap()
@@ -48,7 +49,7 @@ fn a_clean_up_keeps_to_its_bounds_oldest_first() {
         (CleanUp { most_files: 3, ..policy(&root) }, "3456789"),
         (CleanUp { most_bytes: 2 * 4096 + 1, ..policy(&root) }, "23456789"),
         (CleanUp { keep_bytes: 4 * 4096, ..policy(&root) }, "6789"),
-        (CleanUp { older_than: Duration::from_secs(86_400 - 45), ..policy(&root) }, "56789"),
+        (CleanUp { older_than: Duration::from_secs(86_400 - 4_500), ..policy(&root) }, "56789"),
         (CleanUp { most_files: 0, ..policy(&root) }, "0123456789"),
     ] {
         fill();

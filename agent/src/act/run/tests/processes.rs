@@ -9,14 +9,20 @@ use crate::act::admission::Verb;
 use crate::handoff::ProcessId;
 use crate::host_file::{ProcessMatch, Runs};
 
+/// A program under another name. Another process writes it: a descriptor of this one that is open for writing could be
+/// inherited by what another test starts just then, and nobody can run what is being written to (ETXTBSY).
+fn copy(from: &str, to: &Path) -> PathBuf {
+    assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
+    to.to_owned()
+}
+
 /// A process that is killed at the end, whatever happens.
 struct Running(Child);
 
 impl Running {
     /// `sleep` under a name of its own, so that no other process is found.
     fn start(dir: &Path, name: &str) -> Self {
-        let program = dir.join(name);
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        let program = copy("/bin/sleep", &dir.join(name));
         let child = std::process::Command::new(&program).arg("600").stdin(Stdio::null()).spawn().unwrap();
         Self(child)
     }
@@ -146,16 +152,21 @@ fn whoever_may_write_a_pid_file_gets_no_more_than_its_own_processes() {
 fn only_the_first_of_a_family_gets_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().canonicalize().unwrap();
-    let program = dir.join(format!("ffm{}", std::process::id()));
-    std::fs::copy("/bin/sh", &program).unwrap();
+    let program = copy("/bin/sh", &dir.join(format!("ffm{}", std::process::id())));
     // The second is a child of the first, of the same program, and waits for a writer who never comes.
-    let pipe = dir.join("pipe");
-    let script = format!("mkfifo {0}; {1} -c 'read line < {0}' & wait", pipe.display(), program.display());
+    let (pipe, ready) = (dir.join("pipe"), dir.join("ready"));
+    let script = format!(
+        "mkfifo {0}; {1} -c 'echo > {2}; read line < {0}' & wait",
+        pipe.display(),
+        program.display(),
+        ready.display()
+    );
     let mut child =
         std::process::Command::new(&program).args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
     let wanted = ProcessMatch::Executable(program);
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while process::find(&wanted).map_or(0, |found| found.len()) < 2 {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    // Before that a third may be seen: the first, as it begins to be `mkfifo`.
+    while !ready.exists() || process::find(&wanted).map_or(0, |found| found.len()) < 2 {
         assert!(std::time::Instant::now() < deadline);
         std::thread::yield_now();
     }
