@@ -106,6 +106,10 @@ async fn a_killed_component_is_down_in_the_rows_within_three_seconds() {
          AND toUnixTimestamp64Micro(ts) >= {killed}"
     );
     let unseen = sql.number(&unseen).await.unwrap();
-    assert!(unseen <= UNSEEN_MOST, "{unseen} checks did not see it; the first that did came {} µs after", down - killed);
+    assert!(
+        unseen <= UNSEEN_MOST,
+        "{unseen} checks did not see it; the first that did came {} µs after",
+        down - killed
+    );
     stack.nobody_fell();
 }

@@ -166,7 +166,8 @@ pub async fn a_freeze(mended: &Mended, fleet: &Fleet, stranger: &Stranger) {
     assert!(stranger.heard("calm").is_empty() && fleet.calm.pids().is_empty());
     say(mended, "unfreeze");
     mended.plan_ends("calm", "succeeded", SOON).await;
-    until("the order was heard", SOON, || async { when(stranger.heard("calm").len(), |heard| *heard > 0) }).await;
+    until("the order was heard", SOON, || async { when(stranger.heard("calm").len(), |heard| *heard > 0) })
+        .await;
     assert_eq!((stranger.heard("calm").len(), fleet.calm.pids().len()), (1, 1));
     let sql = mended.stack.sql();
     until("the freeze is in the audit", SOON, || async {

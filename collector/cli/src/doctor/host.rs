@@ -271,7 +271,8 @@ mod tests {
             (start + later(before), wall + later(wall_ms), start + later(after))
         };
         let first = at(0, 0, 0);
-        for (last, parted) in [(at(100, 100, 100), 0), (at(100, 150, 180), 0), (at(100, 70, 110), 30), (at(100, 150, 110), 40)]
+        for (last, parted) in
+            [(at(100, 100, 100), 0), (at(100, 150, 180), 0), (at(100, 70, 110), 30), (at(100, 150, 110), 40)]
         {
             assert_eq!(apart(&first, &last), Duration::from_millis(parted), "{last:?}");
         }
