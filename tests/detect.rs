@@ -41,8 +41,8 @@ async fn ask(stack: &Stack, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The row about a program that takes a whole processor and never ran before.
-async fn found_mad(stack: &Stack) -> Value {
+/// The row about a program that takes a whole processor and never ran before, and the program, which runs on.
+async fn found_mad(stack: &Stack) -> (Value, Process) {
     let program = stack.path(MAD);
     std::fs::copy("/bin/sh", &program).unwrap();
     let mut mad = Process::new(MAD, program, &["-c", "while :; do :; done"], &stack.logs());
@@ -56,8 +56,7 @@ async fn found_mad(stack: &Stack) -> Value {
         sql.rows(&query).await.ok().and_then(|mut rows| rows.pop()).ok_or("no row yet")
     })
     .await;
-    mad.kill();
-    row
+    (row, mad)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +66,7 @@ async fn a_program_gone_mad_is_an_anomaly_that_can_be_asked_for() {
     let mut agent = stack.agent(AGENT);
     agent.start();
     reaches(&stack, "watch_seconds_total", LEARNED_S, 3 * SOON).await;
-    let found = found_mad(&stack).await;
+    let (found, mut mad) = found_mad(&stack).await;
     let (status, rows) = ask(&stack, &format!("monitoring/anomalies?host={AGENT}")).await;
     assert_eq!(status, 200, "{rows}");
     let told = rows["anomalies"].as_array().unwrap();
@@ -80,13 +79,14 @@ async fn a_program_gone_mad_is_an_anomaly_that_can_be_asked_for() {
     assert!(!row["reason"].as_str().unwrap().is_empty(), "{row}");
     let incident = row["incident"].as_str().unwrap();
     assert!(incident.starts_with(AGENT), "{incident}");
-    // What moved together is said when the incident is some seconds old.
+    // What moved together is said when the incident is some seconds old, if it moves still.
     let told = format!("SELECT count() FROM fettle.anomalies WHERE host = '{AGENT}' AND kind = 'together'");
     let sql = stack.sql();
     until("what moved together is said", SOON, || async {
         when(sql.number(&told).await.unwrap_or(0), |rows| *rows > 0)
     })
     .await;
+    mad.kill();
     health_is_scored(&stack).await;
     the_hot_view_is_there(&stack).await;
     refusals(&stack).await;

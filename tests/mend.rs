@@ -29,16 +29,13 @@ async fn a_killed_and_a_hung_service_are_mended_and_told_once() {
     let plan = mended.plan_ends("web", "succeeded", SOON).await;
     assert_eq!(plan["doing"], "restart", "{plan}");
     assert_ne!(service.pids(), first);
-    assert_eq!(service.get("/health").await.unwrap(), 200);
+    service.is_well(SOON).await;
     mended.is_told("component_down", "resolved", SOON).await;
     assert_eq!(mended.told("component_down", "firing").len(), 1, "{:#?}", mended.sink.posted());
 
     // A hang: the process is there and answers nothing.
     service.signal(Signal::STOP);
-    until("it answers again", SOON, || async {
-        when(service.get("/health").await.unwrap_or(0), |status| *status == 200)
-    })
-    .await;
+    service.is_well(SOON).await;
     let sql = mended.stack.sql();
     until("both mends are in the audit", SOON, || async {
         when(
@@ -66,7 +63,7 @@ async fn a_collector_killed_in_the_middle_finishes_what_it_began() {
     mended.stack.collector.start();
     mended.stack.healthy(SOON).await;
     mended.plan_ends("web", "succeeded", SOON).await;
-    assert_eq!(service.get("/health").await.unwrap(), 200);
+    service.is_well(SOON).await;
     mended.is_told("component_down", "resolved", SOON).await;
     // Killed between the sending and the saving, it sends the same notification again: under the same id.
     let told = mended.told("component_down", "firing");

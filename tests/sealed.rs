@@ -150,7 +150,9 @@ async fn what_is_not_the_collectors_own_is_refused_frozen_and_told() {
     world.start_on(unsigned).await;
     world.refuses("unsigned", "it is not signed").await;
 
-    // The directory is new, and so is what was seen: the audit in ClickHouse knows more than the state.
+    // The directory is new, and so is what was seen: the audit in ClickHouse knows more than the state. A collector at
+    // work would write down again what it has seen.
+    world.stack.collector.kill();
     std::fs::remove_file(world.stack.path("collector/seen.state")).unwrap();
     world.start_on(second).await;
     world.refuses("behind_the_audit", "ClickHouse has").await;

@@ -3,8 +3,11 @@
 // A panic in a test is the report.
 #![allow(clippy::unwrap_used)]
 
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
@@ -35,6 +38,19 @@ fn nats_server() -> PathBuf {
     }
 }
 
+/// A port that is free and stays so: it is below those that the kernel gives to whoever asks for any
+/// (`net.ipv4.ip_local_port_range`), and the search begins where no other test's process begins.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 15_000 + ((std::process::id() * 31 + count) % 17_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 struct World {
     server: Child,
     client: async_nats::Client,
@@ -51,7 +67,7 @@ impl Drop for World {
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let server = Command::new(nats_server())
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
             .arg(dir.path().join("js"))
@@ -59,8 +75,12 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .expect("nats-server is installed: run deploy/setup");
-        let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
-        let client = options.connect(format!("nats://127.0.0.1:{port}")).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "nats-server does not answer");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let client = async_nats::connect(format!("nats://127.0.0.1:{port}")).await.unwrap();
         Self { server, client, dir }
     }
 

@@ -316,7 +316,7 @@ async fn the_long_view_reads_one_family_alone() {
     }
     store.insert_block("process", &block.finish(), "t").await.unwrap();
     let question = "SELECT host, entity['pid'] AS pid, entity['comm'] AS comm, value FROM longview.metrics \
-                    WHERE family = 'process' AND metric = 'rss_bytes' AND ts > now() - 60";
+                    WHERE family = 'process' AND metric = 'rss_bytes' AND ts > now() - 3600";
     let rows = ask(&store, question).await;
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0]["pid"].as_str(), rows[0]["comm"].as_str()), (Some("1"), Some("init")));

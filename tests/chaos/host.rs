@@ -12,6 +12,8 @@ use tempfile::TempDir;
 const VICTIM: &str = env!("CARGO_BIN_EXE_fettle-test-victim");
 /// Most replicas of the pool.
 const REPLICAS: u16 = 3;
+/// Longest wait for an answer by which a service is judged from inside.
+const CHECK: &str = "500ms";
 /// Longest wait for an answer by which a service is judged from outside.
 const ANSWER: Duration = Duration::from_millis(300);
 
@@ -180,14 +182,14 @@ impl Host {
     /// With a limit on descriptors as every service manager sets one.
     fn opener_component(&self) -> String {
         let words = [&["/usr/bin/prlimit", "--nofile=1024"][..], &self.opener.words(&[])[..]].concat();
-        let base = self.opener.declared(&[]);
+        let base = self.opener.declared_within(CHECK, &[]);
         let base = base.replace(&self.opener.command(&[]), &serde_json::to_string(&words).unwrap());
         format!("[components.opener]\n{base}allow = {{ restart = true }}\n")
     }
 
     fn data_component(&self) -> String {
         let data = self.path("data");
-        let base = self.data.declared(&["--data", &data]);
+        let base = self.data.declared_within(CHECK, &["--data", &data]);
         // No mode keeps root from reading; anybody else is kept from a file of his own.
         let is_root = rustix::process::geteuid().is_root();
         let base = if is_root { base.replace("runs = { ", "runs = { user = \"nobody\", ") } else { base };
@@ -202,7 +204,7 @@ impl Host {
         format!(
             "[components.release]\n{}[components.release.allow]\nrestart = true\n\
              roll_back.release = {{ link = \"{current}\", releases = \"{}\" }}\n",
-            self.release.declared(&["--release", &current]),
+            self.release.declared_within(CHECK, &["--release", &current]),
             self.path("releases")
         )
     }
@@ -215,7 +217,7 @@ impl Host {
         format!(
             "[components.proxy]\n{}[components.proxy.allow.fail_over.upstream]\nlink = \"{link}\"\n\
              candidates = [{}, {}]\n",
-            self.proxy.declared(&["--primary", &link]),
+            self.proxy.declared_within(CHECK, &["--primary", &link]),
             candidate("primary"),
             candidate("standby")
         )
@@ -223,8 +225,7 @@ impl Host {
 
     /// Patient, because a queue is to be mended by more replicas and not by throwing it away.
     fn pool_component(&self) -> String {
-        let base = self.pool.declared(&["--replica", "{replica}"]);
-        let base = base.replace("timeout = \"500ms\"", "timeout = \"10s\"").replace(
+        let base = self.pool.declared_within("10s", &["--replica", "{replica}"]).replace(
             "stop_timeout = \"2s\"",
             &format!("stop_timeout = \"2s\", replicas = 1, replicas_max = {REPLICAS}"),
         );
@@ -252,5 +253,5 @@ pub async fn answers(service: &Service) -> bool {
 }
 
 fn declared(name: &str, service: &Service, more: &[&str], rest: &str) -> String {
-    format!("[components.{name}]\n{}{rest}\n", service.declared(more))
+    format!("[components.{name}]\n{}{rest}\n", service.declared_within(CHECK, more))
 }

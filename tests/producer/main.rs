@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
     let resume_at = spool.resume_at();
     let figures = Arc::new(Figures::default());
     let (thread, frames, handle) = SpoolThread::start(spool, figures.clone())?;
-    let produced = Arc::new(AtomicU64::new(0));
+    let (produced, sampling) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(true)));
     let sampler = Sampler {
         journal: OpenOptions::new().create(true).append(true).open(&arguments.journal)?,
         agent: arguments.agent.clone(),
@@ -70,7 +70,11 @@ fn main() -> anyhow::Result<()> {
         spool: handle.clone(),
         produced: produced.clone(),
     };
-    std::thread::spawn(move || sampler.run());
+    let samples = sampling.clone();
+    std::thread::spawn(move || {
+        sampler.run();
+        samples.store(false, Ordering::SeqCst);
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let mut nats = NatsSettings::new(&arguments.nats);
@@ -90,7 +94,7 @@ fn main() -> anyhow::Result<()> {
             terminate.recv().await;
             let _ = stop.send(true);
         });
-        let status = tell(arguments.status.clone(), handle, figures, produced);
+        let status = tell(arguments.status.clone(), handle, figures, produced, sampling);
         tokio::select! {
             outcome = publisher.run(stopped, Duration::from_secs(2)) => outcome.map_err(Into::into),
             failed = status => failed,
@@ -106,13 +110,17 @@ async fn tell(
     spool: SpoolHandle,
     figures: Arc<Figures>,
     produced: Arc<AtomicU64>,
+    sampling: Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let view = spool.view();
     loop {
         tick.tick().await;
+        // First: when there is nothing to come, the spool's end is the last.
+        let samples = sampling.load(Ordering::SeqCst);
         let seen = *view.borrow();
         let text = serde_json::json!({
+            "sampling": samples,
             "produced": produced.load(Ordering::Relaxed),
             "oldest": seen.oldest,
             "end": seen.end,

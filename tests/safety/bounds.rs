@@ -166,6 +166,8 @@ pub async fn a_freeze(mended: &Mended, fleet: &Fleet, stranger: &Stranger) {
     assert!(stranger.heard("calm").is_empty() && fleet.calm.pids().is_empty());
     say(mended, "unfreeze");
     mended.plan_ends("calm", "succeeded", SOON).await;
+    until("the order was heard", SOON, || async { when(stranger.heard("calm").len(), |heard| *heard > 0) })
+        .await;
     assert_eq!((stranger.heard("calm").len(), fleet.calm.pids().len()), (1, 1));
     let sql = mended.stack.sql();
     until("the freeze is in the audit", SOON, || async {
@@ -198,11 +200,18 @@ async fn is_left_alone(mended: &Mended, component: &str, actions: u64) {
     let called = || told(mended, "mending_gave_up", component, "firing").len();
     until(&format!("a person is called for {component}"), SOON, || async { when(called(), |n| *n > 0) })
         .await;
-    goes_by(mended, component).await;
-    let done = format!(
-        "SELECT uniqExact(id) FROM fettle.actions WHERE component = '{component}' AND outcome != 'accepted'"
+    let (sql, done) = (
+        mended.stack.sql(),
+        format!(
+            "SELECT uniqExact(id) FROM fettle.actions WHERE component = '{component}' AND outcome != 'accepted'"
+        ),
     );
-    assert_eq!(mended.stack.sql().number(&done).await.unwrap(), actions, "{component}");
+    until("what was done is stored", SOON, || async {
+        when(sql.number(&done).await.unwrap_or(0), |stored| *stored >= actions)
+    })
+    .await;
+    goes_by(mended, component).await;
+    assert_eq!(sql.number(&done).await.unwrap(), actions, "{component}");
     assert_eq!(called(), 1, "{component}: {:#?}", mended.sink.posted());
     let explained = mended.ask("plan").await;
     let is_said = |row: &Value| {

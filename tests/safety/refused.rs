@@ -47,7 +47,10 @@ pub async fn attack(mended: &Mended, stranger: &Stranger, web: &Service) {
     mended.sees("web", true, SOON).await;
     web.signal(Signal::KILL);
     mended.plan_ends("web", "succeeded", SOON).await;
-    let captured = stranger.heard("web").first().cloned().expect("the order went by");
+    let captured = until("the order goes by", SOON, || async {
+        stranger.heard("web").first().cloned().ok_or("nothing was heard")
+    })
+    .await;
     let pids = web.pids();
     let neighbour = Neighbour::start(mended).await;
     let before = tree(&mended.stack.path("files"));

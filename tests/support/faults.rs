@@ -10,6 +10,9 @@ use rustix::process::{kill_process, Pid, Signal};
 
 use super::wait::until;
 
+/// Longest wait for a tracer, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+
 /// A small file system of its own, taken away at the end.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
@@ -65,7 +68,7 @@ impl FailingCalls {
             .stderr(Stdio::null())
             .spawn();
         let mut strace = Self(spawned.ok()?);
-        let attached = until("strace attaches", Duration::from_secs(10), || {
+        let attached = until("strace attaches", SOON, || {
             let answer = match strace.0.try_wait() {
                 Ok(Some(_)) | Err(_) => Ok(false),
                 Ok(None) if is_traced(pid) => Ok(true),
@@ -85,7 +88,7 @@ impl FailingCalls {
         if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
             kill_process(pid, Signal::TERM).expect("strace runs");
         }
-        until("strace detaches", Duration::from_secs(10), || {
+        until("strace detaches", SOON, || {
             let ended = self.0.try_wait().ok().flatten().map(|_| ()).ok_or("still attached");
             async move { ended }
         })

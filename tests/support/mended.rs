@@ -260,6 +260,8 @@ pub fn lend(victim: &str) -> TempDir {
     directory
 }
 
+/// Time for an answer to a check.
+const PATIENCE: &str = "5s";
 /// Name of the program in the directory that it is lent in.
 const VICTIM: &str = "victim";
 
@@ -314,10 +316,16 @@ impl Service {
         serde_json::to_string(&self.words(more)).expect("words are JSON")
     }
 
-    /// `runs` and `check` of a supervised component, checked by HTTP four times a second.
+    /// `runs` and `check` of a supervised component, checked by HTTP four times a second. A busy machine's service may
+    /// take its time: only one that hangs is down for that.
     pub fn declared(&self, more: &[&str]) -> String {
+        self.declared_within(PATIENCE, more)
+    }
+
+    /// The same with another time for an answer.
+    pub fn declared_within(&self, timeout: &str, more: &[&str]) -> String {
         format!(
-            "interval = \"250ms\"\ntimeout = \"500ms\"\nfailures = 2\n\
+            "interval = \"250ms\"\ntimeout = \"{timeout}\"\nfailures = 2\n\
              check = {{ http = \"http://{}/health\" }}\n\
              runs = {{ command = {}, stop_timeout = \"2s\" }}\n",
             self.address,
@@ -345,6 +353,14 @@ impl Service {
         for pid in self.pids().into_iter().filter_map(Pid::from_raw) {
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// Waits until it is well, by its own word.
+    pub async fn is_well(&self, deadline: Duration) {
+        until(&format!("{} is well", self.address), deadline, || async {
+            when(self.get("/health").await.unwrap_or(0), |status| *status == 200)
+        })
+        .await;
     }
 
     /// Asks it for something, such as `/leak?mib=20`.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::process::Process;
 use super::stack::Stack;
-use super::wait::until;
+use super::wait::{until, when};
 
 /// A producer and its files.
 #[derive(Debug)]
@@ -89,11 +89,24 @@ impl Producer {
         std::fs::write(&self.stop, "").expect("the directory is writable");
     }
 
-    /// Waits until the collector has confirmed everything.
+    /// Waits until it samples no more, as it was told to: every slot that the spool has taken is in the journal.
+    pub async fn rests(&self, deadline: Duration) {
+        until("it samples no more", deadline, || async {
+            when(self.status(), |status| status["sampling"] == false)
+        })
+        .await;
+    }
+
+    /// From its next start on it samples again.
+    pub fn sample_again(&self) {
+        std::fs::remove_file(&self.stop).expect("it was told to stop");
+    }
+
+    /// Waits until it samples no more, as it was told to, and the collector has confirmed everything.
     pub async fn is_confirmed(&self, deadline: Duration) {
         until("everything is confirmed", deadline, || async {
             let status = self.status();
-            if status["end"].as_u64().is_some() && status["oldest"] == status["end"] {
+            if status["sampling"] == false && status["oldest"] == status["end"] {
                 Ok(())
             } else {
                 Err(status)

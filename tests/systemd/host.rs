@@ -30,12 +30,14 @@ const ORDERED: [(&str, &str); 5] = [
     ("slow", "Type=notify\nTimeoutStartSec=infinity\nExecStart=/bin/sleep infinity"),
     (
         "stubborn",
-        "TimeoutStopSec=infinity\nExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'",
+        "TimeoutStopSec=infinity\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/stubborn; while :; do sleep 0.1; done'",
     ),
     ("broken", "ExecStart=/no/such/program"),
     (
         "tired",
-        "Restart=always\nRestartSec=0\nExecStart=/bin/sh -c 'test -e /run/rested && exec sleep infinity'",
+        // However long its crashes take, and whatever comes between them and the next start.
+        "Restart=always\nRestartSec=0\nExecStart=/bin/sh -c 'test -e /run/rested && exec sleep infinity'\n\
+         [Unit]\nStartLimitIntervalSec=1h",
     ),
 ];
 
@@ -53,7 +55,8 @@ pub async fn boot(logs: &Path) -> Option<Machine> {
 /// The host's file, after its head.
 pub fn components(web: &Service, shop: &Service, release: &Service) -> String {
     let unit = |name: &str| format!("runs = {{ unit = \"{name}.service\" }}\n");
-    let often = "interval = \"250ms\"\ntimeout = \"1s\"\nfailures = 2\n";
+    // A busy machine's services may take their time; those that are broken here do not answer at all.
+    let often = "interval = \"250ms\"\ntimeout = \"5s\"\nfailures = 2\n";
     let served = |name: &str, service: &Service| {
         format!(
             "[components.{name}]\n{often}{}check = {{ http = \"http://{}/health\" }}\n",

@@ -1,7 +1,7 @@
 //! Orders about units, each followed to its end: what systemd then says of the unit is what the order asked for,
 //! and where it is not, the receipt says why.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fettle_shared::command::{Action, Order, Outcome, Receipt, Refusal};
 use fettle_tests::machine::Machine;
@@ -71,6 +71,12 @@ async fn takes_its_time(machine: &Machine, stranger: &Stranger) {
     in_two_seconds(stranger, "slow", Action::Start).await;
     assert_eq!(machine.property("slow.service", "ActiveState"), "activating");
     machine.say(&["systemctl", "start", "stubborn.service"]);
+    // It has started before it does not listen.
+    until("it listens to nobody", SOON, || async {
+        when(machine.run(&["test", "-e", "/run/stubborn"]), Result::is_ok)
+    })
+    .await
+    .unwrap();
     in_two_seconds(stranger, "stubborn", Action::Stop).await;
     assert_eq!(machine.property("stubborn.service", "ActiveState"), "deactivating");
     let killed = stranger.finish("stubborn", Action::Signal { signal: "KILL".into() }).await;
@@ -85,7 +91,10 @@ async fn says_why_not(machine: &Machine, stranger: &Stranger) {
     let broken = stranger.receipt(&order(HOST, "broken", Action::Start)).await;
     // systemd calls a job done once a simple service is forked; what it runs may yet not be there.
     assert!(matches!(&broken.outcome, Outcome::Succeeded | Outcome::Failed { .. }), "{broken:?}");
-    assert_eq!(machine.property("broken.service", "ActiveState"), "failed");
+    until("it has failed", SOON, || async {
+        when(machine.property("broken.service", "ActiveState"), |state| state == "failed")
+    })
+    .await;
     let missing = stranger.receipt(&order(HOST, "missing", Action::Restart)).await;
     assert!(failed(&missing).contains("missing.service not found"), "{missing:?}");
     // A unit that crashed too often is refused by systemd itself, until somebody sets its count back.
@@ -115,7 +124,7 @@ async fn limits_and_niceness(machine: &Machine, stranger: &Stranger) {
     }
     let above = stranger.finish("box", limit("pids", 101)).await;
     assert_eq!(above, Outcome::Refused { reason: Refusal::NotAllowed });
-    let again = until("it has cooled down", Duration::from_secs(20), || async {
+    let again = until("it has cooled down", SOON, || async {
         let receipt = stranger.receipt(&order(HOST, "box", limit("memory_bytes", 32 * MIB))).await;
         when(receipt, |receipt| receipt.outcome != Outcome::Refused { reason: Refusal::CoolingDown })
     })

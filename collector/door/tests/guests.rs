@@ -21,6 +21,8 @@ const LONG: Duration = Duration::from_secs(3600);
 
 struct Door {
     address: SocketAddr,
+    /// Requests whose head was taken: they are in hand.
+    taken: watch::Receiver<usize>,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -35,8 +37,13 @@ async fn open(connections: usize, head: Duration) -> Door {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, Limits { connections, head }, echo, stopped));
-    Door { address, stop, served }
+    let (take, taken) = watch::channel(0);
+    let service = move |request| {
+        take.send_modify(|taken| *taken += 1);
+        echo(request)
+    };
+    let served = tokio::spawn(serve(listener, Limits { connections, head }, service, stopped));
+    Door { address, taken, stop, served }
 }
 
 impl Door {
@@ -44,6 +51,12 @@ impl Door {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(words.as_bytes()).await.unwrap();
         stream
+    }
+
+    /// Waits until so many requests were taken in all.
+    async fn has_taken(&mut self, count: usize) {
+        let taken = self.taken.wait_for(|taken| *taken >= count);
+        timeout(PATIENCE, taken).await.expect("they are taken in time").unwrap();
     }
 
     /// Asks on a connection of its own and waits for the answer.
@@ -84,9 +97,10 @@ async fn silent_guests_and_half_heads_shut_out_nobody() {
 
 #[tokio::test]
 async fn a_request_in_hand_is_never_broken_off_for_a_newcomer() {
-    let door = open(2, LONG).await;
+    let mut door = open(2, LONG).await;
     let begin = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab";
     let mut busy = [door.connect(begin).await, door.connect(begin).await];
+    door.has_taken(2).await;
     let mut waits = door.connect("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let early = timeout(Duration::from_millis(300), waits.read_u8()).await;
     assert!(early.is_err(), "both places are taken by requests: {early:?}");
@@ -110,11 +124,12 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
 
 #[tokio::test]
 async fn a_stop_ends_what_is_in_hand_and_waits_for_nobody_who_sits_there() {
-    let door = open(100, LONG).await;
+    let mut door = open(100, LONG).await;
     let mut silent = door.connect("").await;
     let mut half = door.connect("GET / HT").await;
     let mut busy = door.connect("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na").await;
     door.is_answered().await;
+    door.has_taken(2).await;
     door.stop.send(true).unwrap();
     is_closed(&mut silent).await;
     is_closed(&mut half).await;

@@ -266,15 +266,20 @@ fn sessions_keep_what_is_set_and_nothing_else() {
 #[test]
 fn a_session_serves_one_request_at_a_time() {
     let engine = Engine::shared();
-    let slow = engine
-        .reader("/?session_id=busy")
-        .body("SELECT sleepEachRow(0.5), 'busy-session' FROM numbers(4) SETTINGS max_block_size = 1");
-    let slow = slow.open();
-    eventually("the slow query runs", || {
-        engine.ask("SELECT count() > 1 FROM system.processes WHERE query LIKE '%busy-session%'") == "1"
+    engine.run("CREATE TABLE busy_session (a UInt64) ENGINE = MergeTree ORDER BY a");
+    let rows = b"1\n2\n3\n";
+    let session = || engine.writer("/?session_id=busy");
+    // It runs for as long as its rows do not come.
+    let request = session().parameter("query", "INSERT INTO busy_session FORMAT TSV");
+    let mut slow = request.open_with_length(rows.len());
+    slow.write_all(&rows[..2]).unwrap();
+    eventually("the insert runs", || {
+        engine.ask("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO busy_session%'") == "1"
     });
-    assert_eq!(engine.reader("/?session_id=busy").body("SELECT 1").send().refusal().1, 373);
+    assert_eq!(session().body("SELECT 1").send().refusal().1, 373);
+    slow.write_all(&rows[2..]).unwrap();
     assert_eq!(read_answer(slow).status, 200);
+    assert_eq!(session().body("SELECT count() FROM busy_session").send().ok(), "3\n");
 }
 
 #[test]

@@ -174,7 +174,7 @@ async fn a_dead_channel_is_left_alone_falls_over_and_is_tried_once_later() {
     let (sink, port) = Sink::start(&[]).await;
     let dead = support::free_port();
     let sender = sender(&format!(
-        "channels:\n  first: {{ kind: webhook, url: 'http://127.0.0.1:{dead}/very-secret', retries: 0, breaker_failures: 2, breaker_open: 3s, fallback: second }}\n  \
+        "channels:\n  first: {{ kind: webhook, url: 'http://127.0.0.1:{dead}/very-secret', retries: 0, breaker_failures: 2, breaker_open: 10s, fallback: second }}\n  \
          second: {{ kind: webhook, url: 'http://127.0.0.1:{port}/' }}\n"
     ));
     let notification = notification("first", NotificationKind::Firing);
@@ -190,7 +190,7 @@ async fn a_dead_channel_is_left_alone_falls_over_and_is_tried_once_later() {
     let (revived, app) = (Sink::default(), Router::new().fallback(take));
     let app = app.with_state(revived.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while sender.send(&notification).await != Ok(Delivered { by: "first".to_owned() }) {
         assert!(Instant::now() < until, "the breaker never let one through");
         tokio::time::sleep(Duration::from_millis(20)).await;

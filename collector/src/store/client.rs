@@ -197,9 +197,10 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_there_is_an_error_that_passes() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        drop(listener);
+        // Taken and not listened on: nobody else can listen there.
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://{}", taken.local_addr().unwrap());
         let error =
             Connection::new(StoreSettings::new(url)).execute("a trial", "SELECT 1").await.unwrap_err();
         assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");

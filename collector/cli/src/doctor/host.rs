@@ -160,12 +160,24 @@ fn disk(state: &Path) -> Check {
 
 fn clock() -> Check {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (monotonic, wall) = (Instant::now(), SystemTime::now());
+    let begun = wall_between();
     // Long enough for a clock that jumps or runs at another speed to show.
     std::thread::park_timeout(Duration::from_millis(100));
-    let passed = monotonic.elapsed();
-    let wall_passed = wall.elapsed().unwrap_or_default();
-    judge_clock(seconds, passed.abs_diff(wall_passed), clock_state())
+    judge_clock(seconds, apart(&begun, &wall_between()), clock_state())
+}
+
+/// The wall clock, and moments of the monotonic clock before and after it was read: a busy machine may let time pass
+/// between two readings.
+fn wall_between() -> (Instant, SystemTime, Instant) {
+    let before = Instant::now();
+    (before, SystemTime::now(), Instant::now())
+}
+
+/// By how much at least the clocks have parted.
+fn apart(first: &(Instant, SystemTime, Instant), last: &(Instant, SystemTime, Instant)) -> Duration {
+    let wall = last.1.duration_since(first.1).unwrap_or_default();
+    let (least, most) = (last.0.duration_since(first.2), last.2.duration_since(first.0));
+    least.saturating_sub(wall).max(wall.saturating_sub(most))
 }
 
 fn judge_clock(seconds: u64, apart: Duration, state: Option<ClockState>) -> Check {
@@ -249,6 +261,22 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let check = disk(&file.path().join("state"));
         assert_eq!(check.status, Status::Fail, "{check:?}");
+    }
+
+    #[test]
+    fn time_that_passes_between_two_readings_does_not_part_clocks() {
+        let (start, wall) = (Instant::now(), SystemTime::now());
+        let at = |before, wall_ms, after| {
+            let later = Duration::from_millis;
+            (start + later(before), wall + later(wall_ms), start + later(after))
+        };
+        let first = at(0, 0, 0);
+        for (last, parted) in
+            [(at(100, 100, 100), 0), (at(100, 150, 180), 0), (at(100, 70, 110), 30), (at(100, 150, 110), 40)]
+        {
+            assert_eq!(apart(&first, &last), Duration::from_millis(parted), "{last:?}");
+        }
+        assert_eq!(apart(&at(0, 50, 60), &at(150, 150, 150)), Duration::ZERO);
     }
 
     #[test]

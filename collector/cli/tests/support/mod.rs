@@ -2,8 +2,10 @@
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses a part of this
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{channel, Receiver};
 use std::time::{Duration, Instant};
 
@@ -32,10 +34,17 @@ pub fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// An address of this machine that is free now.
+/// An address of this machine that is free and stays so: its port is below those that the kernel gives to whoever asks
+/// for any (`net.ipv4.ip_local_port_range`), and the search begins where no other test's process begins.
 pub fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 15_000 + ((std::process::id() * 31 + count) % 17_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 /// A running `fettle`, killed when dropped.
@@ -94,7 +103,8 @@ impl Running {
     /// Waits for its end; gives its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         let status = until(|| self.child.try_wait().unwrap());
-        while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(200)) {
+        // To the end of what it wrote, however late the thread that reads it gets its turn.
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             self.seen.push(line);
         }
         status.code()
@@ -124,10 +134,15 @@ pub fn send(pid: u32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
+/// The process's state as proc_pid_stat(5) has it; none when there is no such process.
+pub fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
 /// True while the process is there and not a zombie.
 pub fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']) && !rest.is_empty())
+    state_of(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// The process of a part, as the board in the state directory says.

@@ -2,9 +2,10 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test binary uses some of it; a panic is the report
 
 use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fettle_alert::handoff::{AlertView, Notification, NotificationKind, Severity, Standing};
@@ -73,9 +74,17 @@ pub fn cache() -> PathBuf {
     cache.unwrap_or_else(home).join("fettle")
 }
 
-/// A port that was free a moment ago.
+/// A port that is free and stays so: it is below those that the kernel gives to whoever asks for any
+/// (`net.ipv4.ip_local_port_range`), and the search begins where no other test's process begins.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 15_000 + ((std::process::id() * 31 + count) % 17_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until something listens.

@@ -1,5 +1,6 @@
-//! The operator's files: rules, alerting (routes and channels), policies. Looked at every two seconds; a
-//! file that became bad keeps what was in force and says so.
+//! The operator's files: rules, alerting (routes and channels), policies. Looked at every two seconds; one that has
+//! changed is read once two looks in a row saw the same, because whoever writes it in place may not have finished and
+//! half a file can be a good one. A file that became bad keeps what was in force and says so.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -24,26 +25,29 @@ pub struct OperationsFiles {
 #[derive(Debug)]
 pub(super) struct Source {
     path: Option<PathBuf>,
-    stamp: Option<Vec<(PathBuf, SystemTime, u64)>>,
+    /// As it was read.
+    stamp: Option<Stamp>,
+    /// As the last look saw it, when that is not how it was read.
+    fresh: Option<Stamp>,
 }
+
+/// Its files, when each was changed, and how long each is.
+type Stamp = Vec<(PathBuf, SystemTime, u64)>;
 
 /// The name of a file and its text.
 pub(super) type Text = (String, String);
 
 impl Source {
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, stamp: None }
+        Self { path, stamp: None, fresh: None }
     }
 
-    /// The texts when they changed since the last look (or at the first), or why they cannot be read.
+    /// The texts when they changed before the last look and not since (or at the first), or why they cannot be read.
     pub(super) fn changed(&mut self) -> Option<Result<Vec<Text>, String>> {
-        let stamp = match &self.path {
-            None => Ok(Vec::new()),
-            Some(path) => stamp(path),
-        };
-        let stamp = match stamp {
+        let stamp = match self.look() {
             Ok(stamp) => stamp,
             Err(error) => {
+                self.fresh = None;
                 // Said once, until it changes.
                 let first = self.stamp != Some(Vec::new());
                 self.stamp = Some(Vec::new());
@@ -51,11 +55,24 @@ impl Source {
             }
         };
         if self.stamp.as_ref() == Some(&stamp) {
+            self.fresh = None;
+            return None;
+        }
+        let is_first = self.stamp.is_none();
+        if !is_first && self.fresh.replace(stamp.clone()).as_ref() != Some(&stamp) {
             return None;
         }
         let texts = stamp.iter().map(|(path, _, _)| read(path)).collect();
-        self.stamp = Some(stamp);
+        if !is_first && self.look().as_ref() != Ok(&stamp) {
+            // Somebody writes again, and what was read may be half of it.
+            return None;
+        }
+        (self.stamp, self.fresh) = (Some(stamp), None);
         Some(texts)
+    }
+
+    fn look(&self) -> Result<Stamp, String> {
+        self.path.as_deref().map_or_else(|| Ok(Vec::new()), stamp)
     }
 }
 
@@ -64,7 +81,7 @@ fn read(path: &Path) -> Result<Text, String> {
     std::fs::read_to_string(path).map(|text| (name.clone(), text)).map_err(|e| format!("{name}: {e}"))
 }
 
-fn stamp(path: &Path) -> Result<Vec<(PathBuf, SystemTime, u64)>, String> {
+fn stamp(path: &Path) -> Result<Stamp, String> {
     let fail = |e: std::io::Error| format!("{} cannot be read ({e}); check the path", path.display());
     let mut paths = Vec::new();
     if path.is_dir() {
@@ -106,11 +123,20 @@ mod tests {
         std::fs::write(path.join("b.yaml"), "b").unwrap();
         std::fs::write(path.join("a.yml"), "a").unwrap();
         std::fs::write(path.join("a.txt"), "no").unwrap();
+        assert!(source.changed().is_none(), "they may be in the making");
         let texts = source.changed().unwrap().unwrap();
         assert_eq!(texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert!(source.changed().is_none());
-        std::fs::write(path.join("a.yml"), "aa").unwrap();
-        assert_eq!(source.changed().unwrap().unwrap()[0].1, "aa");
+        for text in ["aa", "aaa"] {
+            std::fs::write(path.join("a.yml"), text).unwrap();
+            assert!(source.changed().is_none(), "{text} may be half of it");
+        }
+        assert_eq!(source.changed().unwrap().unwrap()[0].1, "aaa");
+        std::fs::write(path.join("a.yml"), "half").unwrap();
+        assert!(source.changed().is_none());
+        std::fs::remove_file(path.join("a.yml")).unwrap();
+        assert!(source.changed().is_none());
+        assert_eq!(source.changed().unwrap().unwrap().len(), 1);
         assert!(Source::new(None).changed().unwrap().unwrap().is_empty());
     }
 }

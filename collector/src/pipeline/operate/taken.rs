@@ -128,6 +128,10 @@ mod tests {
         assert!(not_taken.policies(&mut source).is_none());
         assert!(not_taken.all()["policies"].contains("frozzen"), "{:?}", not_taken.all());
         std::fs::write(&path, "frozen: true\n# good again\n").unwrap();
+        assert!(
+            not_taken.policies(&mut source).is_none() && !not_taken.all().is_empty(),
+            "it may be half written"
+        );
         assert!(not_taken.policies(&mut source).is_some_and(|policy| policy.frozen));
         assert!(not_taken.all().is_empty());
         assert_eq!(check(&OperationsFiles::default()), Ok(()));
