@@ -1,11 +1,14 @@
 //! A real nats-server that can be killed, started again and robbed of its disk.
 
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// The server's binary, where `deploy/setup` puts it or the environment says.
 fn binary() -> PathBuf {
@@ -23,13 +26,16 @@ fn binary() -> PathBuf {
 
 /// A port that is free and stays so while nobody listens there: it is below those that the kernel gives to whoever
 /// asks for any (`net.ipv4.ip_local_port_range`), such as an agent that looks for its server, and the search begins
-/// where no other test's process begins.
+/// where no other test's process begins. It is not listened on: what another test starts just then would have the open
+/// socket until it is another program, and be taken for the server.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 15_000 + ((std::process::id() * 31 + count) % 17_000) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        if socket.bind(([127, 0, 0, 1], port).into()).is_ok() {
             return port;
         }
     }
@@ -71,6 +77,14 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Whether a NATS server greets whoever comes.
+    fn greets(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut greeting = [0; 4];
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        stream.read_exact(&mut greeting).is_ok() && greeting == *b"INFO"
+    }
+
     /// Starts the server and waits until it takes connections.
     pub(crate) fn start(&mut self) {
         let config = self.config.as_ref().map(|file| ["-c".as_ref(), file.path().as_os_str()]);
@@ -84,7 +98,7 @@ impl Nats {
             .expect("nats-server is installed: run `deploy/setup`");
         self.child = Some(child);
         let deadline = Instant::now() + Duration::from_secs(60);
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.greets() {
             assert!(Instant::now() < deadline, "nats-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
         }
