@@ -153,7 +153,9 @@ async fn people_have_their_say_and_a_lost_state_keeps_the_audit_and_the_freeze()
     mended.stack.collector.start();
     mended.stack.healthy(SOON).await;
     until("the freeze is in force again", SOON, || async {
-        when(mended.ask("operations").await, |said| said["frozen"]["who"] == "ann")
+        when(mended.ask("operations").await, |said| {
+            said["frozen"]["who"] == "ann" && said["states_refused"]["lost"] == 1
+        })
     })
     .await;
     assert!(service.pids().is_empty());

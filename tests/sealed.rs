@@ -1,5 +1,5 @@
 //! Somebody who may write to NATS, and what operations remember: whatever is put in the place of the state, a
-//! forged one, an old one, another collector's, is refused by name, mending is frozen, people are told, and what an
+//! forged one, an old one, another collector's, or nothing at all, is refused by name, mending is frozen, people are told, and what an
 //! older version left can be adopted by whoever has the collector's host.
 #![allow(clippy::unwrap_used)]
 
@@ -202,4 +202,37 @@ async fn a_state_goes_on_from_collector_to_collector_and_from_version_to_version
     assert_eq!((&status["states_refused"], world.silences().await), (&json!({}), 1));
     assert!(status["frozen"]["why"].as_str().unwrap().contains("adopted"), "{status}");
     world.unfreeze().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_gone_is_no_new_fleet() {
+    let mut world = World::new().await;
+    let status = world.status().await;
+    assert_eq!(
+        (&status["states_refused"], &status["frozen"]),
+        (&json!({}), &Value::Null),
+        "a new fleet is not frozen"
+    );
+    world.silence("one").await;
+    world.saved().await;
+
+    // ClickHouse is away, a person freezes, and the state is deleted: nobody knows of that freeze any more.
+    world.stack.engine.kill();
+    world.say("operations/freeze", json!({ "author": "ann", "reason": "a look first" })).await;
+    world.stack.collector.kill();
+    world.store.delete("state").await.unwrap();
+    world.stack.engine.start();
+    world.stack.engine_answers().await;
+    world.stack.collector.start();
+    world.stack.healthy(SOON).await;
+    world.refuses("lost", "the saved state is gone").await;
+    assert_eq!(world.silences().await, 0);
+
+    // NATS forgot it without a trace, and this collector never saw one: the audit in ClickHouse did.
+    world.stack.collector.kill();
+    std::fs::remove_file(world.stack.path("collector/seen.state")).unwrap();
+    world.stack.wipe_nats();
+    world.stack.collector.start();
+    world.stack.healthy(SOON).await;
+    world.refuses("lost", "the saved state is gone").await;
 }

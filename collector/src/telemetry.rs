@@ -87,7 +87,7 @@ counters! {
     /// Snapshots refused.
     snapshots_refused: "counter", "Snapshots that were damaged, too old, of another version or out of reach.";
     /// States that are not believed.
-    states_refused: "counter", "Saved states of operations and rules that were damaged, older, or not a trusted collector's.";
+    states_refused: "counter", "Saved states of operations and rules that were gone, damaged, older, or not a trusted collector's.";
     /// Size of a snapshot.
     snapshot_bytes: "gauge", "Size of the newest snapshot.";
     /// Hosts watched.

@@ -247,3 +247,25 @@ async fn an_unsigned_state_is_refused_and_can_be_adopted() {
         assert_eq!(loaded.is_ok(), taken, "{loaded:?}");
     }
 }
+
+#[tokio::test]
+async fn that_there_was_a_state_is_known_when_it_is_gone() {
+    let world = World::new().await;
+    let seals = world.seals("a", &[]);
+    let known = async |seals: &Seals| {
+        let mut cell = world.cell("again", seals);
+        assert_eq!(cell.load().await.unwrap(), None);
+        cell.had_state()
+    };
+    assert!(!known(&seals).await, "a new fleet");
+    world.cell("one", &seals).save(b"state", 1_000).await.unwrap();
+    world.store().await.delete("state").await.unwrap();
+    assert!(known(&seals).await);
+    assert!(
+        known(&world.seals("b", &["a"])).await,
+        "another collector, which has seen none, reads it in NATS"
+    );
+    jetstream::new(world.client.clone()).delete_key_value("fettle_operations").await.unwrap();
+    assert!(known(&seals).await, "NATS knows nothing, this collector does");
+    assert!(!known(&world.seals("c", &[])).await);
+}

@@ -73,6 +73,19 @@ fn questions_are_answered_as_tables_formats_and_errors() {
     assert!(said.contains("(code 60)") && said.contains("no_such_table"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
 
+    // What is wrong is told without the question, which may be a page.
+    for (question, named) in [
+        ("SELECT nothing_like_it + 41 FROM numbers(3) WHERE number < 40", "nothing_like_it"),
+        ("SELECT number FROMM numbers(3) WHERE number < 40", "numbers"),
+        ("SELECT toUInt8(concat('x', toString(number))) FROM numbers(3) WHERE number < 40", "x0"),
+    ] {
+        let output = engine.sql(&[question]).output().unwrap();
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(named) && !said.contains("WHERE number") && !said.contains("< 40"), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+    }
+
     let output = engine.sql(&["SELECT number FROM numbers(20000)"]).output().unwrap();
     assert!(err(&output).contains("10,000 rows, the first of more"), "{}", err(&output));
 }

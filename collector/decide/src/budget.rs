@@ -66,9 +66,6 @@ impl Ledger {
     }
 }
 
-/// A host not heard of for this long has left the fleet: its components are members of no group any more, µs.
-pub const HOST_GONE_US: i64 = 7 * 24 * 3600 * 1_000_000;
-
 /// How many members each group has, and which are not known to be well: made once a tick.
 #[derive(Debug, Clone, Default)]
 pub struct Groups(BTreeMap<String, (usize, Vec<Place>)>);
@@ -79,12 +76,13 @@ impl Groups {
         self.0.get(group).map_or(0, |(members, _)| *members)
     }
 
-    /// Groups by this label.
-    pub fn of(world: &World, label: &str, now_us: i64) -> Self {
+    /// Groups by the policy's label, of the hosts that have not left the fleet.
+    pub fn of(world: &World, policy: &Policy, now_us: i64) -> Self {
+        let label = policy.budgets.group_label.as_str();
         let mut groups: BTreeMap<String, (usize, Vec<Place>)> = BTreeMap::new();
         for (host, view) in &world.hosts {
             let silent_us = now_us.saturating_sub(view.seen_us);
-            if silent_us >= HOST_GONE_US {
+            if silent_us >= policy.host_gone_us {
                 continue;
             }
             for (name, component) in &view.components {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::ask::{Ask, HistoryError};
 use crate::rows::Table;
 use crate::statement::{self, Level};
+use crate::stored::Stored;
 
 /// Most bytes of an answer about what there is.
 const SMALL: usize = 16 << 20;
@@ -46,9 +47,9 @@ impl Bounds {
     ///
     /// # Errors
     /// When ClickHouse does not answer, or not as it should.
-    pub fn ask(ask: &dyn Ask, catalogue: &Catalogue) -> Result<Self, HistoryError> {
-        let answer = ask.ask(&statement::bounds(catalogue), SMALL)?;
-        let table = Table::read("what is stored", answer)?;
+    pub fn ask(ask: &dyn Ask, catalogue: &Catalogue, stored: &Stored) -> Result<Self, HistoryError> {
+        let Some(sql) = statement::bounds(catalogue, stored) else { return Ok(Self::of(std::iter::empty())) };
+        let table = Table::read("what is stored", ask.ask(&sql, SMALL)?)?;
         let columns = (1..5).map(|at| table.numbers(at)).collect::<Result<Vec<_>, _>>()?;
         let rows = (0..table.rows()).map(|row| [0, 1, 2, 3].map(|at| columns[at][row].max(0) as u32));
         Ok(Self::of(rows))
@@ -94,8 +95,14 @@ impl Bounds {
     ///
     /// # Errors
     /// When ClickHouse does not answer, or not as it should.
-    pub fn hosts(ask: &dyn Ask, catalogue: &Catalogue, span: Span) -> Result<Vec<String>, HistoryError> {
-        let table = Table::read("hosts", ask.ask(&statement::hosts(catalogue, span), SMALL)?)?;
+    pub fn hosts(
+        ask: &dyn Ask,
+        catalogue: &Catalogue,
+        stored: &Stored,
+        span: Span,
+    ) -> Result<Vec<String>, HistoryError> {
+        let Some(sql) = statement::hosts(catalogue, stored, span) else { return Ok(Vec::new()) };
+        let table = Table::read("hosts", ask.ask(&sql, SMALL)?)?;
         let names = table.texts(0)?;
         Ok((0..table.rows()).filter_map(|row| names.get(row).map(str::to_owned)).collect())
     }

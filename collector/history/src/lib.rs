@@ -17,6 +17,7 @@ mod rows;
 mod seconds;
 mod slices;
 mod statement;
+mod stored;
 
 pub use ask::{Ask, AskError, HistoryError};
 pub use bounds::{Bounds, Span};
@@ -26,3 +27,4 @@ pub use replay::{replay, Job, Judged};
 pub use rows::FamilyRows;
 pub use slices::{Slice, Slices};
 pub use statement::Level;
+pub use stored::Stored;

@@ -12,6 +12,7 @@ use crate::bounds::Span;
 use crate::calibration::Claims;
 use crate::slices::{Slice, Slices};
 use crate::statement::Level;
+use crate::stored::Stored;
 
 /// Anomalies of one host that are kept; more are counted.
 const MOST_ANOMALIES: usize = 100_000;
@@ -21,6 +22,8 @@ const MOST_ANOMALIES: usize = 100_000;
 pub struct Job<'a> {
     /// The host.
     pub host: &'a str,
+    /// Which tables and columns there are.
+    pub stored: &'a Stored,
     /// The parts of time, in order ([`crate::Bounds::parts`]).
     pub parts: Vec<(Span, Level)>,
     /// What is found before this second is not reported: the detectors learn.
@@ -64,7 +67,7 @@ pub fn replay(
         let (give, slices) = sync_channel::<Result<Slice, HistoryError>>(1);
         let parts = job.parts.clone();
         scope.spawn(move || {
-            for slice in Slices::new(ask, plan.catalogue, job.host, parts) {
+            for slice in Slices::new(ask, plan.catalogue, job.stored, job.host, parts) {
                 if give.send(slice).is_err() {
                     return;
                 }

@@ -11,6 +11,7 @@ use polars_io::SerReader as _;
 
 use crate::ask::HistoryError;
 use crate::statement::{LEADING, PARTS};
+use crate::stored::Columns;
 
 /// An answer.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ pub struct FamilyRows {
     samples: Vec<i64>,
     last_us: Vec<i64>,
     keys: Vec<Key>,
-    /// Of each metric: minimum, maximum, sum, last, and the count if it is optional.
+    /// Of each metric: minimum, maximum, sum, last, and the count if it is optional; nothing of one without columns.
     parts: Vec<Vec<Vec<i64>>>,
 }
 
@@ -79,19 +80,29 @@ impl FamilyRows {
     ///
     /// # Errors
     /// When the answer is not of that form.
-    pub(crate) fn read(position: usize, family: &Family, answer: Vec<u8>) -> Result<Self, HistoryError> {
+    pub(crate) fn read(
+        position: usize,
+        family: &Family,
+        columns: &Columns,
+        answer: Vec<u8>,
+    ) -> Result<Self, HistoryError> {
         let table = Table::read(&family.name, answer)?;
-        let optional = family.metrics.iter().filter(|metric| metric.optional).count();
+        let widths: Vec<usize> = family
+            .metrics
+            .iter()
+            .enumerate()
+            .map(|(at, metric)| if columns.has(at) { PARTS + usize::from(metric.optional) } else { 0 })
+            .collect();
         let first_metric = LEADING + family.entity.len();
-        let width = first_metric + PARTS * family.metrics.len() + optional;
+        let width = first_metric + widths.iter().sum::<usize>();
         if table.width() != width {
             let cause = format!("{} columns instead of {width}", table.width());
             return Err(HistoryError::Answer { what: family.name.clone(), cause });
         }
         let mut at = first_metric;
         let mut parts = Vec::with_capacity(family.metrics.len());
-        for metric in &family.metrics {
-            let end = at + PARTS + usize::from(metric.optional);
+        for width in widths {
+            let end = at + width;
             parts.push((at..end).map(|column| table.numbers(column)).collect::<Result<_, _>>()?);
             at = end;
         }
@@ -148,14 +159,12 @@ impl FamilyRows {
     /// The metrics of a row, in the catalogue's order.
     pub fn cells(&self, row: usize) -> impl Iterator<Item = RawCell> + '_ {
         let samples = self.samples(row);
-        self.parts.iter().map(move |parts| RawCell {
-            reduction: Reduction {
-                min: parts[0][row],
-                max: parts[1][row],
-                sum: parts[2][row],
-                last: parts[3][row],
+        self.parts.iter().map(move |parts| match parts.as_slice() {
+            [min, max, sum, last, counts @ ..] => RawCell {
+                reduction: Reduction { min: min[row], max: max[row], sum: sum[row], last: last[row] },
+                count: counts.first().map_or(samples, |counts| counts[row] as u32),
             },
-            count: parts.get(PARTS).map_or(samples, |counts| counts[row] as u32),
+            _ => RawCell::NONE,
         })
     }
 }

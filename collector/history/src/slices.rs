@@ -8,6 +8,7 @@ use crate::ask::{Ask, AskError, HistoryError};
 use crate::bounds::Span;
 use crate::rows::{FamilyRows, Table};
 use crate::statement::{self, Level};
+use crate::stored::Stored;
 
 /// Bytes that the answers of one slice should come to.
 const TARGET_BYTES: usize = 64 << 20;
@@ -37,6 +38,7 @@ pub struct Slice {
 pub struct Slices<'a> {
     ask: &'a dyn Ask,
     catalogue: &'static Catalogue,
+    stored: &'a Stored,
     host: Arc<str>,
     parts: std::vec::IntoIter<(Span, Level)>,
     now: Option<(Span, Level)>,
@@ -57,6 +59,7 @@ impl<'a> Slices<'a> {
     pub fn new(
         ask: &'a dyn Ask,
         catalogue: &'static Catalogue,
+        stored: &'a Stored,
         host: &str,
         parts: Vec<(Span, Level)>,
     ) -> Self {
@@ -64,6 +67,7 @@ impl<'a> Slices<'a> {
         Self {
             ask,
             catalogue,
+            stored,
             host: host.into(),
             parts,
             now: None,
@@ -106,7 +110,9 @@ impl<'a> Slices<'a> {
     /// A host has rows of some families only, and the question for a slice of a wide one costs half a second even
     /// if the answer is empty.
     fn present(&self, part: Span, level: Level) -> Result<Vec<usize>, HistoryError> {
-        let sql = statement::present(self.catalogue, &self.host, part, level);
+        let Some(sql) = statement::present(self.catalogue, self.stored, &self.host, part, level) else {
+            return Ok(Vec::new());
+        };
         let table = Table::read("families", self.ask.ask(&sql, SMALL)?)?;
         let positions = table.numbers(0)?;
         Ok(positions.into_iter().filter_map(|at| usize::try_from(at).ok()).collect())
@@ -116,7 +122,8 @@ impl<'a> Slices<'a> {
         let (mut families, mut bytes) = (Vec::new(), 0);
         for &position in &self.present {
             let Some(family) = self.catalogue.families.get(position) else { continue };
-            let sql = statement::seconds(family, &self.host, span, level);
+            let Some(columns) = self.stored.columns(position, level) else { continue };
+            let sql = statement::seconds(family, columns, &self.host, span, level);
             let answer = match self.ask.ask(&sql, MOST_BYTES) {
                 Err(AskError::TooLarge { most_bytes }) if self.reductions <= LEAST => {
                     return Err(HistoryError::TooLarge {
@@ -129,7 +136,7 @@ impl<'a> Slices<'a> {
                 answer => answer?,
             };
             bytes += answer.len();
-            let rows = FamilyRows::read(position, family, answer)?;
+            let rows = FamilyRows::read(position, family, columns, answer)?;
             if !rows.is_empty() {
                 families.push(rows);
             }

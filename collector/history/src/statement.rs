@@ -10,6 +10,7 @@ use fettle_shared::catalogue::{Catalogue, EntityType, Family, Metric};
 use serde::Serialize;
 
 use crate::bounds::Span;
+use crate::stored::{Columns, Stored, LEDGER};
 
 /// What a slice of history is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,8 +55,44 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// One family of one host in a span, a row a second and entity, ordered by second and key.
-pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> String {
+/// The name of a family's table.
+pub(crate) fn table(family: &Family, level: Level) -> String {
+    match level {
+        Level::Second => family.name.clone(),
+        Level::TenSeconds => format!("{}_10s", family.name),
+    }
+}
+
+/// The names of the columns that a metric is read from.
+pub(crate) fn metric_columns(metric: &Metric, level: Level) -> Vec<String> {
+    if level == Level::Second {
+        return vec![metric.name.clone()];
+    }
+    let count = metric.optional.then_some("count");
+    ["min", "max", "sum", "last"]
+        .into_iter()
+        .chain(count)
+        .map(|part| format!("{}_{part}", metric.name))
+        .collect()
+}
+
+/// Which columns there are of the tables that are read, as table and name.
+pub(crate) fn columns(catalogue: &Catalogue) -> String {
+    let families = catalogue
+        .families
+        .iter()
+        .flat_map(|family| [Level::Second, Level::TenSeconds].map(|level| table(family, level)));
+    let tables: Vec<String> = families.chain([LEDGER.to_owned()]).map(|table| literal(&table)).collect();
+    format!(
+        "SELECT toString(table) AS out_table, toString(name) AS out_name FROM system.columns \
+         WHERE database = currentDatabase() AND table IN ({})\n{FORMAT}",
+        tables.join(", ")
+    )
+}
+
+/// One family of one host in a span, a row a second and entity, ordered by second and key. A metric without columns is
+/// left out.
+pub(crate) fn seconds(family: &Family, own: &Columns, host: &str, span: Span, level: Level) -> String {
     let raw = level == Level::Second;
     let (second, rows, last_us) = if raw {
         ("toInt64(toUnixTimestamp(ts))", "toInt64(count())", "toInt64(toUnixTimestamp64Micro(max(ts)))")
@@ -81,7 +118,7 @@ pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> 
         group.push(format!("out_k{at}"));
     }
     let mut at = 0;
-    for metric in &family.metrics {
+    for (_, metric) in family.metrics.iter().enumerate().filter(|(place, _)| own.has(*place)) {
         for part in parts(metric, raw) {
             selected.push(format!("{part} AS out_{at}"));
             at += 1;
@@ -101,30 +138,41 @@ pub(crate) fn seconds(family: &Family, host: &str, span: Span, level: Level) -> 
 /// The table that has a family's rows, and which of them are the host's in the span.
 fn source(family: &Family, host: &str, span: Span, level: Level) -> (String, String) {
     let host = literal(host);
-    let (table, time): (_, fn(u32) -> String) = match level {
-        Level::Second => (identifier(&family.name), |s| {
-            format!("fromUnixTimestamp64Micro(toInt64({}), 'UTC')", u64::from(s) * 1_000_000)
-        }),
-        Level::TenSeconds => {
-            (identifier(&format!("{}_10s", family.name)), |s| format!("toDateTime({s}, 'UTC')"))
+    let time: fn(u32) -> String = match level {
+        Level::Second => {
+            |s| format!("fromUnixTimestamp64Micro(toInt64({}), 'UTC')", u64::from(s) * 1_000_000)
         }
+        Level::TenSeconds => |s| format!("toDateTime({s}, 'UTC')"),
     };
     let (from, until) = (time(span.from), time(span.until));
-    (table, format!("host = {host} AND ts >= {from} AND ts < {until}"))
+    (identifier(&table(family, level)), format!("host = {host} AND ts >= {from} AND ts < {until}"))
 }
 
-/// The positions of the families of which the host has any row in the span.
-pub(crate) fn present(catalogue: &Catalogue, host: &str, span: Span, level: Level) -> String {
+/// The positions of the families of which the host has any row in the span; none when there is no table to ask.
+pub(crate) fn present(
+    catalogue: &Catalogue,
+    stored: &Stored,
+    host: &str,
+    span: Span,
+    level: Level,
+) -> Option<String> {
     let branches: Vec<String> = catalogue
         .families
         .iter()
         .enumerate()
+        .filter(|(at, _)| stored.columns(*at, level).is_some())
         .map(|(at, family)| {
             let (table, among) = source(family, host, span, level);
             format!("(SELECT toInt64({at}) AS out_at FROM {table} WHERE {among} LIMIT 1)")
         })
         .collect();
-    format!("SELECT out_at FROM ({})\nORDER BY out_at\n{FORMAT}", branches.join("\nUNION ALL\n"))
+    all_of("out_at", &branches, "out_at")
+}
+
+/// All branches in one answer, if there is any.
+fn all_of(what: &str, branches: &[String], order: &str) -> Option<String> {
+    let all = branches.join("\nUNION ALL\n");
+    (!branches.is_empty()).then(|| format!("SELECT {what} FROM ({all})\nORDER BY {order}\n{FORMAT}"))
 }
 
 /// The columns of one metric.
@@ -165,45 +213,58 @@ fn parts(metric: &Metric, raw: bool) -> Vec<String> {
 }
 
 /// What there is: for each family its position, first and last second of the raw rows, first and last of the
-/// roll-ups; zeros where there is nothing.
-pub(crate) fn bounds(catalogue: &Catalogue) -> String {
+/// roll-ups; zeros where there is nothing. None when there is no table to ask.
+pub(crate) fn bounds(catalogue: &Catalogue, stored: &Stored) -> Option<String> {
     let branches: Vec<String> = catalogue
         .families
         .iter()
         .enumerate()
-        .map(|(at, family)| {
-            let raw = identifier(&family.name);
-            let rolled = identifier(&format!("{}_10s", family.name));
-            let of = |table: &str, what: &str| format!("(SELECT toInt64(toUnixTimestamp({what}(ts))) FROM {table})");
-            format!(
-                "SELECT toInt64({at}) AS out_at, ifNull({}, 0) AS out_a, ifNull({}, 0) AS out_b, ifNull({}, 0) AS out_c, \
-                 ifNull({}, 0) AS out_d",
-                of(&raw, "min"),
-                of(&raw, "max"),
-                of(&rolled, "min"),
-                of(&rolled, "max")
-            )
+        .filter_map(|(at, family)| {
+            let of = |level, what: &str| match stored.columns(at, level) {
+                Some(_) => {
+                    let table = identifier(&table(family, level));
+                    format!("ifNull((SELECT toInt64(toUnixTimestamp({what}(ts))) FROM {table}), 0)")
+                }
+                None => "toInt64(0)".to_owned(),
+            };
+            let (raw, rolled) = (Level::Second, Level::TenSeconds);
+            let known = [raw, rolled].into_iter().any(|level| stored.columns(at, level).is_some());
+            known.then(|| {
+                format!(
+                    "SELECT toInt64({at}) AS out_at, {} AS out_a, {} AS out_b, {} AS out_c, {} AS out_d",
+                    of(raw, "min"),
+                    of(raw, "max"),
+                    of(rolled, "min"),
+                    of(rolled, "max")
+                )
+            })
         })
         .collect();
-    format!("SELECT * FROM ({})\nORDER BY out_at\n{FORMAT}", branches.join("\nUNION ALL\n"))
+    all_of("*", &branches, "out_at")
 }
 
 /// The hosts that have anything in the span: the ledger knows them while it lasts, the roll-ups of
-/// families that every agent samples after that.
-pub(crate) fn hosts(catalogue: &Catalogue, span: Span) -> String {
+/// families that every agent samples after that. None when there is no table to ask.
+pub(crate) fn hosts(catalogue: &Catalogue, stored: &Stored, span: Span) -> Option<String> {
     let (from, until) = (span.from, span.until);
-    let mut branches = vec![format!(
-        "SELECT toString(agent) AS out_host FROM ledger WHERE last >= toDateTime({from}, 'UTC') \
-         AND first < toDateTime({until}, 'UTC') AND status = 'stored'"
-    )];
-    for family in catalogue.families.iter().filter(|family| family.entity.is_empty()) {
+    let mut branches = Vec::new();
+    if stored.ledger() {
+        branches.push(format!(
+            "SELECT toString(agent) AS out_host FROM {LEDGER} WHERE last >= toDateTime({from}, 'UTC') \
+             AND first < toDateTime({until}, 'UTC') AND status = 'stored'"
+        ));
+    }
+    for (at, family) in catalogue.families.iter().enumerate() {
+        if !family.entity.is_empty() || stored.columns(at, Level::TenSeconds).is_none() {
+            continue;
+        }
         branches.push(format!(
             "SELECT toString(host) AS out_host FROM {} WHERE ts >= toDateTime({}, 'UTC') AND ts < toDateTime({until}, 'UTC')",
-            identifier(&format!("{}_10s", family.name)),
+            identifier(&table(family, Level::TenSeconds)),
             from.saturating_sub(9),
         ));
     }
-    format!("SELECT DISTINCT out_host FROM ({})\nORDER BY out_host\n{FORMAT}", branches.join("\nUNION ALL\n"))
+    all_of("DISTINCT out_host", &branches, "out_host")
 }
 
 #[cfg(test)]
@@ -246,7 +307,8 @@ help = "h"
         let catalogue = Catalogue::parse(&[("sample", FAMILY)]).unwrap();
         let family = &catalogue.families[0];
         let span = Span { from: 100, until: 160 };
-        let sql = seconds(family, "it's", span, Level::Second);
+        let own = Columns::all(family);
+        let sql = seconds(family, &own, "it's", span, Level::Second);
         let want = "SELECT toInt64(toUnixTimestamp(ts)) AS out_s,\ntoInt64(count()) AS out_n,\n\
             toInt64(toUnixTimestamp64Micro(max(ts))) AS out_t,\ntoString(`disk`) AS out_k0,\n\
             toInt64(min(`a`)) AS out_0,\ntoInt64(max(`a`)) AS out_1,\ntoInt64(sum(`a`)) AS out_2,\n\
@@ -260,14 +322,24 @@ help = "h"
             ts < fromUnixTimestamp64Micro(toInt64(160000000), 'UTC')\n\
             GROUP BY out_s, out_k0\nORDER BY out_s, out_k0\n";
         assert_eq!(sql, format!("{want}{FORMAT}"));
-        let rolled = seconds(family, "a", span, Level::TenSeconds);
+        let rolled = seconds(family, &own, "a", span, Level::TenSeconds);
         assert!(
             rolled.contains("FROM `sample_10s` FINAL\n") && rolled.contains("toInt64(`a_last`)"),
             "{rolled}"
         );
         assert!(rolled.contains("toInt64(`b_count`)") && !rolled.contains("GROUP"), "{rolled}");
-        let present = present(&catalogue, "a", span, Level::TenSeconds);
         let among = "host = 'a' AND ts >= toDateTime(100, 'UTC') AND ts < toDateTime(160, 'UTC')";
-        assert!(rolled.contains(among) && present.contains(among), "{present}");
+        assert!(rolled.contains(among), "{rolled}");
+    }
+
+    #[test]
+    fn nothing_is_asked_where_there_is_no_table() {
+        let catalogue = Catalogue::parse(&[("sample", FAMILY)]).unwrap();
+        let (stored, span) = (Stored::default(), Span { from: 100, until: 160 });
+        let present = present(&catalogue, &stored, "a", span, Level::Second);
+        assert_eq!(
+            (present, bounds(&catalogue, &stored), hosts(&catalogue, &stored, span)),
+            (None, None, None)
+        );
     }
 }

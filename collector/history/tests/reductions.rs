@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fettle_analysis::second::RawFamily;
 use fettle_collector::store::{AgentWindow, DirtyWindow, Level as StoreLevel};
-use fettle_history::{Bounds, Level, Slices, Span};
+use fettle_history::{Bounds, Level, Slices, Span, Stored};
 use fettle_shared::catalogue::catalogue;
 use store_support::any_frames::{frames, Numbers};
 use store_support::Engine;
@@ -34,7 +34,8 @@ fn told(families: &[RawFamily<'_>], with_times: bool) -> Vec<String> {
 
 fn compare(asker: &Asker, part: (Span, Level), own: &BTreeMap<u32, AgentWindow>, with_times: bool) {
     let mut compared = 0;
-    for slice in Slices::new(asker, catalogue(), HOST, vec![part]) {
+    let stored = Stored::ask(asker, catalogue()).unwrap();
+    for slice in Slices::new(asker, catalogue(), &stored, HOST, vec![part]) {
         slice.unwrap().for_each_second(HOST, |raw| {
             let own = own[&raw.second].families(catalogue());
             let (got, want) = (told(&raw.families, with_times), told(&own, with_times));
@@ -70,12 +71,13 @@ async fn history_is_what_the_collector_reduced() {
     }
     let asker = Asker::new(&engine.settings("history").url, "history");
     tokio::task::spawn_blocking(move || {
-        let bounds = Bounds::ask(&asker, catalogue()).unwrap();
+        let stored = Stored::ask(&asker, catalogue()).unwrap();
+        let bounds = Bounds::ask(&asker, catalogue(), &stored).unwrap();
         let all = Span { from: start, until: start + 110 };
         assert_eq!((bounds.all, bounds.raw_from), (all, start));
         let parts = bounds.parts(Span { from: 0, until: u32::MAX });
         assert_eq!(parts, [(all, Level::Second)]);
-        assert_eq!(Bounds::hosts(&asker, catalogue(), all).unwrap(), [HOST]);
+        assert_eq!(Bounds::hosts(&asker, catalogue(), &stored, all).unwrap(), [HOST]);
         compare(&asker, parts[0], &seconds, true);
 
         // A window of ten seconds stands for its last second.

@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fettle_analysis::detect::series::{PanelConfig, SeriesConfig};
 use fettle_analysis::live::{AnomalyKind, AnomalyRow, HostWatch, LiveConfig, Plan};
-use fettle_analysis::second::RawSecond;
-use fettle_collector::store::AgentWindow;
-use fettle_history::{replay, Ask, Bounds, Job, Span};
+use fettle_analysis::second::{RawCell, RawSecond};
+use fettle_collector::store::{AgentWindow, DirtyWindow, Level as StoreLevel};
+use fettle_history::{replay, Ask, Bounds, Job, Level, Slices, Span, Stored};
 use fettle_shared::catalogue::{catalogue, MetricKind};
 use fettle_shared::frame::{FrameBuilder, FrameMeta, Key};
 use store_support::Engine;
@@ -123,11 +123,12 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
             String::from_utf8(asker.ask(sql, 100).unwrap()).unwrap()
         };
         let before = compiled();
-        let bounds = Bounds::ask(&asker, catalogue()).unwrap();
+        let stored = Stored::ask(&asker, catalogue()).unwrap();
+        let bounds = Bounds::ask(&asker, catalogue(), &stored).unwrap();
         assert_eq!(bounds.all, Span { from: start, until: start + SECONDS });
         let run = |until: u32, report_from: u32| {
             let parts = bounds.parts(Span { from: start, until });
-            let job = Job { host: HOST, parts, report_from };
+            let job = Job { host: HOST, stored: &stored, parts, report_from };
             replay(&asker, &job, &plan, &|_| ()).unwrap()
         };
         let whole = run(start + SECONDS, start);
@@ -150,8 +151,95 @@ async fn a_replay_finds_what_was_found_live_and_knows_nothing_of_the_future() {
 
         // Nothing is asked of families that the host has not, and no question is compiled to machine code.
         let slices = 3 + 2 + 3;
-        assert_eq!(asker.asked(), 2 + 3 + slices * FAMILIES.len(), "the bounds, the families, their slices");
+        assert_eq!(
+            asker.asked(),
+            3 + 3 + slices * FAMILIES.len(),
+            "the columns, the bounds, the families, their slices"
+        );
         assert_eq!(compiled(), before);
+    })
+    .await
+    .unwrap();
+}
+
+/// Tables as a collector of an earlier version left them: without a column, without a family.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_version_left_is_replayed_without_what_it_lacks() {
+    let engine = Engine::shared();
+    let store = engine.store("older", catalogue()).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    let start = now / 60 * 60 - 2 * SECONDS;
+    let seconds = ingest(&store, &frames(start)).await;
+    let (_, load) = catalogue().families.iter().enumerate().find(|(_, one)| one.name == "load").unwrap();
+    let gone = load.metrics[0].name.clone();
+    let agents = vec![(HOST.to_owned(), 1)];
+    let dirty: Vec<DirtyWindow> = (start..start + SECONDS)
+        .step_by(10)
+        .map(|window| DirtyWindow { window, agents: agents.clone() })
+        .collect();
+    store.make_windows(load, StoreLevel::TenSeconds, &dirty, 2).await.unwrap();
+    let settings = engine.settings("older");
+    let writer = Asker::writer(&settings);
+    let asker = Asker::new(&settings.url, "older");
+    tokio::task::spawn_blocking(move || {
+        for statement in [
+            format!("ALTER TABLE load DROP COLUMN {gone}"),
+            format!("ALTER TABLE load_10s DROP COLUMN {gone}_max"),
+            "DROP TABLE net_stack".to_owned(),
+            "DROP TABLE net_stack_10s".to_owned(),
+        ] {
+            writer.ask(&statement, 1 << 20).unwrap();
+        }
+        let stored = Stored::ask(&asker, catalogue()).unwrap();
+        let bounds = Bounds::ask(&asker, catalogue(), &stored).unwrap();
+        let all = Span { from: start, until: start + SECONDS };
+        assert_eq!(bounds.all, all);
+        assert_eq!(Bounds::hosts(&asker, catalogue(), &stored, all).unwrap(), [HOST]);
+        let mut read = 0;
+        for slice in Slices::new(&asker, catalogue(), &stored, HOST, bounds.parts(all)) {
+            slice.unwrap().for_each_second(HOST, |raw| {
+                let own = seconds[&raw.second].families(catalogue());
+                assert_eq!(raw.families.len(), own.len());
+                for (got, want) in raw.families.iter().zip(&own) {
+                    let is_load = catalogue().families[got.family].name == "load";
+                    for (metric, (got, want)) in
+                        got.entities[0].cells.iter().zip(want.entities[0].cells).enumerate()
+                    {
+                        let want = if is_load && metric == 0 { RawCell::NONE } else { *want };
+                        assert_eq!(*got, want, "{} {metric}", raw.second);
+                    }
+                }
+                read += 1;
+            });
+        }
+        assert_eq!(read, SECONDS);
+        let mut windows = 0;
+        for slice in Slices::new(&asker, catalogue(), &stored, HOST, vec![(all, Level::TenSeconds)]) {
+            slice.unwrap().for_each_second(HOST, |raw| {
+                let cells = raw.families[0].entities[0].cells;
+                assert!(raw.families.len() == 1 && cells[0] == RawCell::NONE, "{raw:?}");
+                assert!(cells[1].count == 20, "{raw:?}");
+                windows += 1;
+            });
+        }
+        assert_eq!(windows, SECONDS / 10);
+        let job = Job { host: HOST, stored: &stored, parts: bounds.parts(all), report_from: start };
+        let judged = replay(&asker, &job, &Plan::new(catalogue(), quick()), &|_| ()).unwrap();
+        assert!(judged.seconds == u64::from(SECONDS) && !judged.anomalies.is_empty());
+    })
+    .await
+    .unwrap();
+}
+
+/// No table at all is an empty store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_tables_holds_nothing() {
+    let asker = Asker::new(&Engine::shared().settings("default").url, "default");
+    tokio::task::spawn_blocking(move || {
+        let stored = Stored::ask(&asker, catalogue()).unwrap();
+        let bounds = Bounds::ask(&asker, catalogue(), &stored).unwrap();
+        assert_eq!(bounds.all.seconds(), 0);
+        assert!(Bounds::hosts(&asker, catalogue(), &stored, bounds.all).unwrap().is_empty());
     })
     .await
     .unwrap();

@@ -48,6 +48,8 @@ pub struct StateCell {
     seals: Option<Seals>,
     /// The highest number that was seen under a seal.
     number: u64,
+    /// Whether NATS has a trace of a value that was taken away.
+    removed: bool,
 }
 
 impl StateCell {
@@ -62,7 +64,14 @@ impl StateCell {
             pieces: Vec::new(),
             number: seals.as_ref().map_or(0, |seals| seals.seen(key)),
             seals,
+            removed: false,
         }
+    }
+
+    /// Whether there once was a state that this collector would take: it has seen one, or NATS says that one was deleted.
+    /// One without a key keeps no number, and gives no orders.
+    pub fn had_state(&self) -> bool {
+        self.seals.is_some() && (self.number > 0 || self.removed)
     }
 
     /// What was saved last, by this collector or another that is trusted.
@@ -95,6 +104,7 @@ impl StateCell {
     /// The head that is there now. What is saved next replaces it, whatever it turns out to be.
     async fn head(&mut self, store: &kv::Store) -> Result<Option<Bytes>, OrdersError> {
         let entry = store.entry(self.key.as_str()).await.map_err(|e| self.away(&e))?;
+        self.removed = entry.as_ref().is_some_and(|entry| entry.operation != kv::Operation::Put);
         let entry = entry.filter(|e| e.operation == kv::Operation::Put);
         self.revision = entry.as_ref().map_or(0, |entry| entry.revision);
         Ok(entry.map(|entry| entry.value))

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fettle_analysis::live::{LiveConfig, Plan};
-use fettle_history::{compare, Bounds, Comparison, HistoryError, Incident, Job, Judged, Rules, Span};
+use fettle_history::{compare, Bounds, Comparison, HistoryError, Incident, Job, Judged, Rules, Span, Stored};
 use fettle_shared::catalogue::{catalogue, Catalogue};
 use jiff::Timestamp;
 
@@ -157,13 +157,16 @@ fn replay(
     marked: String,
 ) -> Result<Replayed, ReplayError> {
     let catalogue = catalogue();
-    let bounds = Bounds::ask(ask, catalogue)?;
+    let stored = Stored::ask(ask, catalogue)?;
+    let bounds = Bounds::ask(ask, catalogue, &stored)?;
     let span = asked.within(bounds.all);
-    let hosts = hosts(ask, catalogue, arguments, asked, bounds)?;
+    let hosts = hosts(ask, catalogue, &stored, arguments, asked, bounds)?;
     let begun = Instant::now();
     let read = Span { from: span.from.saturating_sub(arguments.warm_up), until: span.until };
-    let jobs: Vec<Job<'_>> =
-        hosts.iter().map(|host| Job { host, parts: bounds.parts(read), report_from: span.from }).collect();
+    let jobs: Vec<Job<'_>> = hosts
+        .iter()
+        .map(|host| Job { host, stored: &stored, parts: bounds.parts(read), report_from: span.from })
+        .collect();
     let plan = Plan::new(catalogue, config);
     let judged = all(ask, &jobs, &plan, arguments.threads.get() as usize)?;
     let alarms = found(&judged);
@@ -181,14 +184,15 @@ fn replay(
 fn hosts(
     ask: &Asker,
     catalogue: &Catalogue,
+    stored: &Stored,
     arguments: &ReplayArguments,
     asked: Span,
     bounds: Bounds,
 ) -> Result<Vec<String>, ReplayError> {
-    let stored = Bounds::hosts(ask, catalogue, asked)?;
+    let there = Bounds::hosts(ask, catalogue, stored, asked)?;
     let wanted = |host: &String| arguments.hosts.is_empty() || arguments.hosts.contains(host);
-    let unknown = arguments.hosts.iter().find(|host| !stored.contains(host));
-    let hosts: Vec<String> = stored.iter().filter(|host| wanted(host)).cloned().collect();
+    let unknown = arguments.hosts.iter().find(|host| !there.contains(host));
+    let hosts: Vec<String> = there.iter().filter(|host| wanted(host)).cloned().collect();
     if let (false, None) = (hosts.is_empty(), unknown) {
         return Ok(hosts);
     }
@@ -197,8 +201,8 @@ fn hosts(
         from: time(asked.from),
         until: time(asked.until),
         who: unknown.map_or(String::new(), |host| format!(" of host {host}")),
-        hint: match (stored.is_empty(), bounds.all.seconds()) {
-            (false, _) => format!("there is {}", stored.join(", ")),
+        hint: match (there.is_empty(), bounds.all.seconds()) {
+            (false, _) => format!("there is {}", there.join(", ")),
             (true, 0) => "the store is empty; start an agent and a collector".to_owned(),
             (true, _) => format!("there is {} to {}", time(bounds.all.from), time(bounds.all.until)),
         },

@@ -63,6 +63,43 @@ pub(crate) enum SqlError {
     Runtime(io::Error),
 }
 
+/// Where ClickHouse goes on with the question itself, or with what of it was being done.
+const QUESTION: [&str; 7] = [
+    " in scope ",
+    ". In scope ",
+    ": In scope ",
+    " while processing",
+    ": While processing",
+    ": While executing",
+    ": while executing",
+];
+/// Longest sentence that is shown, characters.
+const MOST_CHARS: usize = 400;
+
+/// ClickHouse's sentence without the question that it quotes. What it thinks was meant is kept, and the error's name.
+fn without_question(message: &str) -> String {
+    let end =
+        message.rfind(" (").filter(|at| message.ends_with(')') && message[..*at].ends_with(['.', ' ', ':']));
+    let (said, name) = message.split_at(end.unwrap_or(message.len()));
+    let mut cut = QUESTION.iter().filter_map(|words| said.find(words)).min();
+    if said.starts_with("Syntax error: failed at position ") {
+        // The token is named; what follows it is the rest of the question.
+        cut = said.find("): ").map(|at| at + 1).or(cut);
+    }
+    let Some(at) = cut else { return shortened(message, name) };
+    let kept = [". Expected one of: ", ". Maybe you meant: "];
+    let hint = kept.iter().find_map(|words| said[at..].find(words)).map_or("", |found| &said[at + found..]);
+    let hint = if hint.is_empty() { "." } else { hint };
+    shortened(&format!("{}{hint}{name}", &said[..at]), name)
+}
+
+fn shortened(message: &str, name: &str) -> String {
+    match message.char_indices().nth(MOST_CHARS) {
+        Some((at, _)) => format!("{}…{name}", &message[..at]),
+        None => message.to_owned(),
+    }
+}
+
 /// A syntax error lists everything that could have stood there, which may be a page: a page helps nobody.
 fn without_long_list(message: &str) -> String {
     const LIST: &str = ". Expected one of: ";
@@ -94,7 +131,7 @@ impl SqlError {
             message = &message[..at];
         }
         let message = message.replace("DB::Exception: ", "").split_whitespace().collect::<Vec<_>>().join(" ");
-        let message = without_long_list(&message);
+        let message = without_question(&without_long_list(&message));
         let message = if message.is_empty() { "nothing but an error".to_owned() } else { message };
         Self::Server { code, message }
     }
@@ -123,6 +160,39 @@ mod tests {
         assert!(short.contains("one of: FROM, WHERE. (SYNTAX_ERROR)"), "{short}");
         let long = SqlError::from_server(None, &text(&"SELECT query, ".repeat(50))).to_string();
         assert_eq!(long, "ClickHouse says: Syntax error: SELEC 2. (SYNTAX_ERROR) (code 62)");
+    }
+
+    #[test]
+    fn the_question_is_not_repeated() {
+        let told = |text: &str| SqlError::from_server(None, text).to_string();
+        let question =
+            format!("SELECT {} FROM fettle.net_stack WHERE host = 'a'", "toInt64(min(`x`)), ".repeat(300));
+        for (text, wanted) in [
+            (
+                format!(
+                    "Code: 47. DB::Exception: Unknown expression identifier `x` in scope {question}. Maybe you meant: \
+                     ['y']. (UNKNOWN_IDENTIFIER) (version 26.7.3.1 (official build))"
+                ),
+                "ClickHouse says: Unknown expression identifier `x`. Maybe you meant: ['y']. (UNKNOWN_IDENTIFIER) (code 47)",
+            ),
+            (
+                format!("Code: 47. DB::Exception: Unknown expression identifier `x` in scope {question}. (UNKNOWN_IDENTIFIER)"),
+                "ClickHouse says: Unknown expression identifier `x`. (UNKNOWN_IDENTIFIER) (code 47)",
+            ),
+            (
+                format!("Code: 6. DB::Exception: Cannot parse string 'a' as Int64: while executing 'FUNCTION {question}'. (CANNOT_PARSE_TEXT)"),
+                "ClickHouse says: Cannot parse string 'a' as Int64. (CANNOT_PARSE_TEXT) (code 6)",
+            ),
+            (
+                format!("Code: 62. DB::Exception: Syntax error: failed at position 8 (FROMM) (line 1, col 8): FROMM {question}. Expected one of: FROM, WHERE. (SYNTAX_ERROR)"),
+                "ClickHouse says: Syntax error: failed at position 8 (FROMM) (line 1, col 8). Expected one of: FROM, WHERE. \
+                 (SYNTAX_ERROR) (code 62)",
+            ),
+        ] {
+            assert_eq!(told(&text), wanted);
+        }
+        let unknown = told(&format!("Code: 1. DB::Exception: Something about {question}. (SOMETHING)"));
+        assert!(unknown.chars().count() < 500 && unknown.ends_with("… (SOMETHING) (code 1)"), "{unknown}");
     }
 
     #[test]

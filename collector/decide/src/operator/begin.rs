@@ -93,7 +93,7 @@ impl Operator {
             return;
         }
         waiting.sort();
-        let groups = Groups::of(world, &policy.budgets.group_label, now_us);
+        let groups = Groups::of(world, policy, now_us);
         for (_, _, id) in waiting {
             let Some(run) = self.state.runs.get(&id) else { continue };
             let Some(step) = run.plan.steps.get(run.step).cloned() else { continue };
@@ -303,7 +303,7 @@ impl Operator {
             let Some(step) = run.current().cloned() else { continue };
             let ledger = &self.state.ledger;
             let allowed = if by_hand {
-                let groups = Groups::of(world, &policy.budgets.group_label, now_us);
+                let groups = Groups::of(world, policy, now_us);
                 budget::allows(policy, (world, &groups), ledger, &self.flights(), &step.place, now_us)
             } else {
                 budget::window_allows(policy, ledger, &step.place, &step.group, now_us)

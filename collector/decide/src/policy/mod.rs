@@ -48,6 +48,8 @@ pub struct Policy {
     pub approval_within_us: i64,
     /// How long a refusal by a host's file is believed, µs.
     pub refusal_believed_us: i64,
+    /// A host not heard of for this long has left the fleet: its components are members of no group any more, µs.
+    pub host_gone_us: i64,
 }
 
 /// One entry: which incidents, and what to try.

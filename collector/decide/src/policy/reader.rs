@@ -14,7 +14,10 @@ use super::{BreakerLimits, Budget, Budgets, Entry, Match, Policy, PolicyFaults, 
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
-const KEYS: [&str; 11] = [
+const DAY: i64 = 24 * 60 * MINUTE;
+/// A host that is silent for less may be restarting, and must count as unhealthy meanwhile.
+const GONE_LEAST: i64 = 5 * MINUTE;
+const KEYS: [&str; 12] = [
     "frozen",
     "entries",
     "budgets",
@@ -26,6 +29,7 @@ const KEYS: [&str; 11] = [
     "attempt_window",
     "approval_within",
     "refusal_believed",
+    "host_gone_after",
 ];
 
 pub(super) fn read(text: &str) -> Result<Policy, PolicyFaults> {
@@ -59,6 +63,13 @@ fn settle(reader: &mut Reader, fields: Fields<'_>, digest: String) -> Policy {
     let time = |reader: &mut Reader, key: &str, default: i64| {
         fields.get(key).and_then(|node| reader.duration_us(node, &format!("`{key}`"))).unwrap_or(default)
     };
+    let host_gone_us = time(reader, "host_gone_after", 7 * DAY);
+    if let Some(node) = fields.get("host_gone_after").filter(|_| host_gone_us < GONE_LEAST) {
+        reader.fault(
+            node,
+            "write `host_gone_after` as at least 5m: a host that restarts has not left the fleet",
+        );
+    }
     Policy {
         digest,
         frozen: fields.get("frozen").and_then(|node| reader.truth(node, "`frozen`")).unwrap_or(false),
@@ -71,6 +82,7 @@ fn settle(reader: &mut Reader, fields: Fields<'_>, digest: String) -> Policy {
         attempt_window_us: time(reader, "attempt_window", 60 * MINUTE),
         approval_within_us: time(reader, "approval_within", 30 * MINUTE),
         refusal_believed_us: time(reader, "refusal_believed", 60 * MINUTE),
+        host_gone_us,
     }
 }
 
@@ -250,7 +262,7 @@ fn read_budget<'a>(
         budget.actions = actions;
     }
     if let Some(per) = fields.get("per").and_then(|n| reader.duration_us(n, "`per`")) {
-        if per > 24 * 60 * MINUTE {
+        if per > DAY {
             reader.fault(node, "count actions over at most one day");
         }
         budget.per_us = per;

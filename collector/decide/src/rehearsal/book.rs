@@ -236,7 +236,7 @@ impl Book {
                 *acted.entry(&step.group).or_default() += 1;
             }
         }
-        let groups = Groups::of(world, &policy.budgets.group_label, now_us);
+        let groups = Groups::of(world, policy, now_us);
         for (group, acted) in acted {
             self.totals.share(group, acted, groups.members(group), now_us);
         }

@@ -1,7 +1,6 @@
 //! How much of a group is acted on at once, when part of it is silent, never seen, or gone.
 
 use fettle_alert::handoff::{Severity, Standing};
-use fettle_decide::budget::HOST_GONE_US;
 use fettle_decide::policy::Policy;
 use fettle_decide::world::{ComponentView, Place};
 
@@ -65,6 +64,26 @@ fn what_was_never_seen_counts_as_unhealthy_and_what_is_gone_not_at_all() {
         bench.silent_hosts.push(at(member).host);
     }
     assert_eq!(at_once(&mut bench, 0..3), 0);
-    bench.now_us = heard_us + HOST_GONE_US;
+    bench.now_us = heard_us + bench.policy.host_gone_us;
     assert_eq!(at_once(&mut bench, 0..3), 1, "a group of three, of which one always may be");
+}
+
+#[test]
+fn the_policy_says_when_a_silent_host_has_left() {
+    let policy = Policy::read(&format!("host_gone_after: 1h\n{POLICY}")).unwrap();
+    assert_eq!(
+        (policy.host_gone_us, Policy::read(POLICY).unwrap().host_gone_us),
+        (3_600_000_000, 604_800_000_000)
+    );
+    let mut bench = Bench::new(policy);
+    for member in 0..10 {
+        bench.set_up(&at(member), true);
+    }
+    bench.silent_hosts = (3..10).map(|member| at(member).host).collect();
+    bench.now_us += 3_000_000_000;
+    assert_eq!(at_once(&mut bench, 0..3), 0, "seven of ten are silent, and may come back");
+    bench.now_us += 600_000_000;
+    assert_eq!(at_once(&mut bench, 0..3), 1, "a group of three, of which one always may be");
+    let faults = Policy::read("host_gone_after: 1m\n").unwrap_err().to_string();
+    assert!(faults.contains("at least 5m"), "{faults}");
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fettle_collector::store::{AgentWindow, Assembler, Piece, Store};
+use fettle_collector::store::{AgentWindow, Assembler, Piece, Store, StoreSettings};
 use fettle_history::{Ask, AskError};
 use fettle_shared::catalogue::catalogue;
 use fettle_shared::frame::{decode, Scratch};
@@ -27,6 +27,17 @@ impl Asker {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let (url, runtime) = (format!("{url}/?database={database}"), Handle::current());
         Self { client, url, runtime, asked: AtomicUsize::new(0) }
+    }
+
+    /// The same as the user who writes.
+    pub(crate) fn writer(settings: &StoreSettings) -> Self {
+        let login = format!(
+            "&user={}&password={}",
+            settings.user.as_deref().unwrap_or_default(),
+            settings.password.as_ref().map_or("", |password| password.0.as_str())
+        );
+        let asker = Self::new(&settings.url, &settings.database);
+        Self { url: asker.url.clone() + &login, ..asker }
     }
 
     /// Questions that were asked so far.

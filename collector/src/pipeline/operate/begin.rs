@@ -59,7 +59,17 @@ pub(super) struct Damage {
     pub words: String,
 }
 
+/// A state that is not there any more.
+pub(super) const LOST: &str = "lost";
+
 impl Damage {
+    /// There was a state and there is none: what ClickHouse did not have of it yet is gone, maybe a freeze.
+    pub(super) fn lost() -> Self {
+        let words = "the saved state is gone, and with it what ClickHouse did not have yet, a freeze perhaps; see who may \
+                     delete in NATS or whether it lost its store, and look at what is under way";
+        Self { name: LOST, words: words.to_owned() }
+    }
+
     pub(super) fn of(error: &OrdersError) -> Self {
         let OrdersError::NotTaken { reason, .. } = error else {
             return Self { name: "damaged", words: error.to_string() };
@@ -86,13 +96,14 @@ pub(super) enum Lost {
     Refused(Damage),
 }
 
-/// The saved state, if there is one and it is to be believed. ClickHouse is a second witness where it answers: rows
+/// The saved state, if there is one and it is to be believed. That there is none is believed only of a new fleet. ClickHouse is a second witness where it answers: rows
 /// of the audit are written after the state they stand in was saved, so a state that ends before the stored audit
 /// does is an older one.
 pub(super) async fn saved_state(cell: &mut StateCell, store: &Store) -> Result<Option<Saved>, Lost> {
     let refused = |name, words| Err(Lost::Refused(Damage { name, words }));
     let bytes = match cell.load().await {
         Ok(Some(bytes)) => bytes,
+        Ok(None) if cell.had_state() => return Err(Lost::Refused(Damage::lost())),
         Ok(None) => return Ok(None),
         Err(error @ OrdersError::Away { .. }) => return Err(Lost::Away(error)),
         Err(error) => return Err(Lost::Refused(Damage::of(&error))),

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use fettle_alert::handoff::{Finding, Labels, Notification, Standing};
 use fettle_alert::manage::{self, Dependencies, Manager};
-use fettle_decide::budget::HOST_GONE_US;
 use fettle_decide::operator::run::Run;
 use fettle_decide::operator::{self, Effect, Operator, Page, PageKind, VerifyFacts};
 use fettle_decide::planner::HOST_SILENT_US;
@@ -353,8 +352,8 @@ impl Desk {
             return;
         }
         self.swept_us = now_us;
-        let hosts = &mut self.world.hosts;
-        hosts.retain(|_, view| now_us - view.seen_us < HOST_GONE_US);
+        let (hosts, gone_us) = (&mut self.world.hosts, self.policy.host_gone_us);
+        hosts.retain(|_, view| now_us - view.seen_us < gone_us);
         let known = self.inventories.len();
         self.inventories.retain(|host, _| hosts.contains_key(host));
         if self.inventories.len() < known {
@@ -402,8 +401,15 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     #[test]
-    fn a_host_of_a_saved_inventory_is_silent_and_goes_with_it_after_a_week() {
-        let desk_of = |saved| Desk::new(saved, manage::Config::default(), Policy::built_in());
+    fn a_host_of_a_saved_inventory_is_silent_and_goes_with_it_when_the_policy_says() {
+        const WEEK_US: i64 = 7 * 24 * 3600 * SECOND;
+        assert_eq!(Policy::built_in().host_gone_us, WEEK_US);
+        goes_after(&Policy::built_in(), WEEK_US);
+        goes_after(&Policy::read("host_gone_after: 2h\n").unwrap(), 2 * 3600 * SECOND);
+    }
+
+    fn goes_after(policy: &Policy, gone_us: i64) {
+        let desk_of = |saved| Desk::new(saved, manage::Config::default(), policy.clone());
         let mut desk = desk_of(None);
         for number in 0..3 {
             let host = format!("web-{number}");
@@ -417,7 +423,9 @@ mod tests {
         assert_eq!(silent(&desk, NOW), 3);
         // A restart does not make them younger, and one of them lives.
         let mut desk = again(&desk);
-        let later_us = NOW + HOST_GONE_US;
+        let later_us = NOW + gone_us;
+        desk.turn(later_us - 60 * SECOND);
+        assert_eq!(desk.world.hosts.len(), 3);
         let report = HostReport { host: "web-1".to_owned(), at_us: later_us, ..HostReport::default() };
         desk.report(&report, later_us);
         let turn = desk.turn(later_us);

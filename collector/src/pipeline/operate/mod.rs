@@ -58,6 +58,8 @@ pub use taken::{check, NotTaken};
 
 /// Operations are a partition of their own as far as leases go.
 const PARTITION: u16 = u16::MAX;
+/// Who freezes when no person does.
+const COLLECTOR: &str = "collector";
 /// Name of the state.
 const STATE: &str = "state";
 /// How often it is decided.
@@ -123,15 +125,16 @@ async fn own(operations: &mut Operations, mut stop: watch::Receiver<bool>) -> Re
     };
     let run = format!("{:x}", now_us());
     let mut cell = StateCell::new(context.nats.clone(), STATE, &run, operations.seals.clone());
-    let (saved, damage) = match begin::saved_state(&mut cell, &context.store).await {
+    let (saved, mut damage) = match begin::saved_state(&mut cell, &context.store).await {
         Ok(saved) => (saved, None),
         Err(begin::Lost::Away(error)) => return Err(error.into()),
         Err(begin::Lost::Refused(damage)) => (None, Some(damage)),
     };
     let lost = saved.is_none();
     let mut office = Office::open(operations, cell, saved, lease.view()).await?;
-    if lost {
-        office.go_on_from_history().await?;
+    // Records of the audit are stored after the state that has them was saved: where there are some, there was a state.
+    if lost && office.go_on_from_history().await? && operations.seals.is_some() {
+        damage.get_or_insert_with(Damage::lost);
     }
     if let Some(damage) = damage {
         office.stand_still(&damage);
@@ -224,9 +227,12 @@ impl Office {
     }
 
     /// Without a saved state the audit goes on where the stored one ends, and a freeze stays in force: else the
-    /// chain would begin anew beside the old one. What else was known is found again, and told again.
-    async fn go_on_from_history(&mut self) -> Result<(), OperateError> {
-        if let Some((head, freeze)) = self.context.store.audit_end().await? {
+    /// chain would begin anew beside the old one. What else was known is found again, and told again. Gives whether
+    /// there was anything.
+    async fn go_on_from_history(&mut self) -> Result<bool, OperateError> {
+        let end = self.context.store.audit_end().await?;
+        let was = end.is_some();
+        if let Some((head, freeze)) = end {
             tracing::warn!(
                 seq = head.seq,
                 hash = head.hash,
@@ -237,11 +243,11 @@ impl Office {
             self.desk.operator.go_on(head, freeze, now_us());
             self.desk.touch();
         }
-        Ok(())
+        Ok(was)
     }
 
-    /// A state that cannot be taken may have held a freeze, and somebody may be writing what is not so: nothing is
-    /// mended until a person says so.
+    /// A state that cannot be taken, or is gone, may have held a freeze, and somebody may be writing what is not so: nothing
+    /// is mended until a person says so. A person's own freeze that the history knows of stays theirs when the state is gone.
     fn stand_still(&mut self, damage: &Damage) {
         tracing::error!(
             reason = damage.name,
@@ -250,8 +256,12 @@ impl Office {
         );
         Telemetry::add(&self.context.telemetry.counters.states_refused, 1);
         *self.desk.refused_states.entry(damage.name).or_default() += 1;
-        if let Err(error) = self.desk.operator.freeze("collector", &damage.words, now_us()) {
-            tracing::error!(%error, "mending is not frozen");
+        let of_person =
+            self.desk.operator.state().freeze.as_ref().is_some_and(|freeze| freeze.who != COLLECTOR);
+        if damage.name != begin::LOST || !of_person {
+            if let Err(error) = self.desk.operator.freeze(COLLECTOR, &damage.words, now_us()) {
+                tracing::error!(%error, "mending is not frozen");
+            }
         }
         self.desk.touch();
     }
