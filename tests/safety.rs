@@ -1,7 +1,7 @@
 //! What Fettle refuses and where it stops, against real agents over a real NATS: forged, replayed, expired,
 //! re-addressed, stale and unwanted orders; links that would lead an action out of its place; an agent killed in
-//! the middle of an action; a remediation that does not help; a service that does not stay well; more faults
-//! than may be mended at once; a freeze. Each is refused or bounded with a named reason, and on record.
+//! the middle of an action; file work that hangs; a remediation that does not help; a service that does not stay
+//! well; more faults than may be mended at once; a freeze. Each is refused or bounded with a named reason, and on record.
 // A panic in a test is the report.
 #![allow(clippy::unwrap_used)]
 
@@ -9,6 +9,8 @@
 mod bounds;
 #[path = "safety/half_done.rs"]
 mod half_done;
+#[path = "safety/hung.rs"]
+mod hung;
 #[path = "safety/links.rs"]
 mod links;
 #[path = "safety/refused.rs"]
@@ -39,12 +41,14 @@ async fn orders_that_must_not_be_followed_are_refused_by_name_and_change_nothing
     let mut mended = Mended::start_given(given, |files| {
         links::prepare(files);
         half_done::prepare(files);
-        [refused::components(files, &web), links::components(files), half_done::components(files)].concat()
+        let own = [links::components(files), hung::components(files), half_done::components(files)];
+        refused::components(files, &web) + &own.concat()
     })
     .await;
     let stranger = stranger::Stranger::on(&mended.stack.nats_url()).await;
     refused::attack(&mended, &stranger, &web).await;
     links::mislead(&mended, &stranger).await;
+    hung::keeps_its_component_busy(&mended, &stranger).await;
     half_done::kill_the_agent(&mut mended).await;
 }
 
