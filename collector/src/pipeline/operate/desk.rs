@@ -18,6 +18,7 @@ use fettle_shared::inventory::Inventory;
 use serde::Serialize;
 
 use super::history::History;
+use super::receipts::Floods;
 use super::report::HostReport;
 use super::saved::{Saved, VERSION};
 use super::taken::NotTaken;
@@ -54,6 +55,8 @@ pub(super) struct Desk {
     pub not_taken: NotTaken,
     /// Saved states that were refused since this collector took over, by reason.
     pub refused_states: BTreeMap<&'static str, u64>,
+    /// Agents that hand in more receipts than are taken.
+    pub floods: Floods,
     pages: BTreeMap<String, Page>,
     said_us: i64,
     swept_us: i64,
@@ -77,6 +80,7 @@ impl Desk {
             alerting: saved.alerting,
             not_taken: NotTaken::default(),
             refused_states: BTreeMap::new(),
+            floods: Floods::of(saved.pages.values()),
             pages: saved.pages,
             said_us: 0,
             swept_us: 0,
@@ -308,6 +312,7 @@ impl Desk {
             PageKind::LocalTooMany => {
                 state.local_words.get(&page.place.host).is_some_and(|said| said.too_many)
             }
+            PageKind::ReceiptsTooMany => self.floods.lasts(&page.place.host),
             PageKind::Approval => state.runs.get(&page.plan).is_some_and(Run::live),
             PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => fires(page),
             // In the dark the alert's last word says little: it takes data of the host to end it.
@@ -353,6 +358,7 @@ impl Desk {
             return;
         }
         self.swept_us = now_us;
+        self.floods.forget(now_us);
         let hosts = &mut self.world.hosts;
         hosts.retain(|_, view| now_us - view.seen_us < HOST_GONE_US);
         let known = self.inventories.len();
