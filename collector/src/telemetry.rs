@@ -88,6 +88,8 @@ counters! {
     snapshots_refused: "counter", "Snapshots that were damaged, too old, of another version or out of reach.";
     /// States that are not believed.
     states_refused: "counter", "Saved states of operations and rules that were gone, damaged, older, or not a trusted collector's.";
+    /// Receipts not taken.
+    receipts_refused: "counter", "Receipts not taken because their agent hands in too many, or too much waits for ClickHouse.";
     /// Size of a snapshot.
     snapshot_bytes: "gauge", "Size of the newest snapshot.";
     /// Hosts watched.

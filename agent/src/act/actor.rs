@@ -19,7 +19,7 @@ use super::admission::{admit, admit_local, Situation, Task, Verdict};
 use super::ledger::Ledger;
 use super::local::Rules;
 use super::receipts::HandIn;
-use super::run::{self, Means, Report};
+use super::run::{self, Means, Report, Threads};
 use super::{inventory, ActError};
 use crate::handoff::{ActionCounts, CollectorHeard, ComponentStates, HostFileWatch, SupervisorHandle};
 use crate::host_file::HostFile;
@@ -69,8 +69,10 @@ pub struct Actor {
     means: Means,
     rules: Rules,
     running: JoinSet<(Outcome, Report)>,
-    /// What each of them does, and whether it is a dry run.
-    begun: HashMap<Id, (Receipt, bool)>,
+    /// What each of them does.
+    begun: HashMap<Id, Begun>,
+    /// Actions that are over, and whose threads have not ended: their names once they have.
+    left: JoinSet<String>,
     hand_in: HandIn,
     /// Second and orders seen in it.
     pace: (u64, u32),
@@ -82,6 +84,14 @@ pub struct Actor {
 
 /// What tells that a file or link may have changed: device, inode, length, times of change.
 type Stamp = (u64, u64, u64, i64, i64, i64);
+
+/// An action under way.
+#[derive(Debug)]
+struct Begun {
+    receipt: Receipt,
+    dry_run: bool,
+    threads: Threads,
+}
 
 /// What is to be done after a decision, and what is answered.
 type Decided = (Receipt, Option<Task>);
@@ -119,7 +129,7 @@ impl Actor {
         let orders = orders.map_err(|error| ActError::Orders { cause: error.to_string() })?;
         Ok(Self {
             hand_in: HandIn::new(client.clone(), &agent),
-            means: Means { supervisor, versions: directory.join("versions") },
+            means: Means { supervisor, versions: directory.join("versions"), threads: Threads::new() },
             agent: agent.into(),
             host,
             states,
@@ -131,6 +141,7 @@ impl Actor {
             rules: Rules::default(),
             running: JoinSet::new(),
             begun: HashMap::new(),
+            left: JoinSet::new(),
             pace: (0, 0),
             dropped: 0,
             keeping: None,
@@ -160,6 +171,10 @@ impl Actor {
                     None => break,
                 },
                 Some(ended) = self.running.join_next_with_id() => self.on_end(ended).await,
+                Some(Ok(id)) = self.left.join_next() => {
+                    tracing::info!(id, "the last thread of an action has ended; its component is free");
+                    lock(&self.ledger).free(&id);
+                }
                 stored = self.hand_in.answered() => if let Some(id) = stored {
                     self.heard.note(Instant::now());
                     self.on_ledger(move |ledger, now| ledger.confirm(&id, now)).await;
@@ -239,9 +254,10 @@ impl Actor {
     }
 
     fn begin(&mut self, receipt: Receipt, task: Task) {
-        let (means, dry_run) = (self.means.clone(), task.dry_run);
+        let (threads, dry_run) = (Threads::new(), task.dry_run);
+        let means = Means { threads: threads.clone(), ..self.means.clone() };
         let running = self.running.spawn(async move { run::run(&task, &means).await });
-        self.begun.insert(running.id(), (receipt, dry_run));
+        self.begun.insert(running.id(), Begun { receipt, dry_run, threads });
     }
 
     async fn on_end(&mut self, ended: Result<(Id, (Outcome, Report)), JoinError>) {
@@ -250,7 +266,7 @@ impl Actor {
             let what = "the agent's code for it has panicked; please report it with the log".to_owned();
             (error.id(), (Outcome::Failed { error: what }, Report::default()))
         });
-        let Some((receipt, dry_run)) = self.begun.remove(&id) else { return };
+        let Some(Begun { receipt, dry_run, threads }) = self.begun.remove(&id) else { return };
         let Report { output, before } = report;
         let receipt = Receipt { outcome, output, before, ended_us: now_us(), ..receipt };
         log(&receipt);
@@ -259,7 +275,20 @@ impl Actor {
             self.counts.note(&receipt.component, failed);
             self.rules.ended(&receipt.component, receipt.ended_us);
         }
-        self.on_ledger(move |ledger, now| ledger.end(receipt, now)).await;
+        if threads.have_ended() {
+            return self.on_ledger(move |ledger, now| ledger.end(receipt, now)).await;
+        }
+        let id = receipt.id.clone();
+        tracing::warn!(
+            id,
+            component = receipt.component,
+            "file work goes on after its time; its component stays busy until it ends, so see to the disk or file system"
+        );
+        self.on_ledger(move |ledger, now| ledger.over(receipt, now)).await;
+        self.left.spawn(async move {
+            threads.end().await;
+            id
+        });
     }
 
     /// Begins what the host's own rules want.

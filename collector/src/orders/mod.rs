@@ -2,6 +2,7 @@
 //! It never decides anything and never knows ClickHouse.
 
 mod keys;
+mod pace;
 mod seals;
 mod sender;
 mod state;
@@ -9,8 +10,9 @@ mod state;
 pub use fettle_shared::seal::SealError;
 
 pub use keys::SigningKey;
+pub use pace::RECEIPTS_PER_SECOND;
 pub use seals::Seals;
-pub use sender::{Answer, HandedIn, Sender};
+pub use sender::{Answer, HandedIn, Receipts, Sender};
 pub use state::StateCell;
 
 /// What can go wrong between operations and NATS.

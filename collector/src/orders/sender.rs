@@ -1,7 +1,8 @@
 //! Sends signed orders as requests and takes receipts. Both are said again until they are answered, so a
 //! message lost on the way costs a second and nothing else.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use fettle_shared::subjects::{is_agent_name, orders_subject, RECEIPTS_FILTER};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
+use super::pace::{Excess, Pace};
 use super::SigningKey;
 
 /// How long an agent has to answer an order.
@@ -43,6 +45,26 @@ pub struct HandedIn {
     /// The receipt.
     pub receipt: Receipt,
     reply: Option<Subject>,
+}
+
+/// Receipts as agents hand them in.
+#[derive(Debug)]
+pub struct Receipts {
+    waiting: mpsc::Receiver<HandedIn>,
+    excess: Excess,
+}
+
+impl Receipts {
+    /// The next one.
+    pub async fn next(&mut self) -> Option<HandedIn> {
+        self.waiting.recv().await
+    }
+
+    /// Receipts of agents that handed in more than [`super::RECEIPTS_PER_SECOND`] and were not looked at, since
+    /// this was asked last. The empty name stands for agents beyond those that can be named.
+    pub fn excess(&self) -> BTreeMap<String, u64> {
+        self.excess.take()
+    }
 }
 
 /// Speaks to agents. Cheap to clone.
@@ -84,14 +106,22 @@ impl Sender {
     }
 
     /// Receipts as agents hand them in. Each must be [`Sender::confirm`]ed once it is stored.
-    pub fn receipts(&self) -> mpsc::Receiver<HandedIn> {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        let client = self.client.clone();
+    pub fn receipts(&self) -> Receipts {
+        let (sender, waiting) = mpsc::channel(WAITING);
+        let (client, excess) = (self.client.clone(), Excess::default());
+        let receipts = Receipts { waiting, excess: excess.clone() };
         tokio::spawn(async move {
+            let (began, mut pace) = (Instant::now(), Pace::default());
             while !sender.is_closed() {
                 match client.subscribe(RECEIPTS_FILTER).await {
                     Ok(mut messages) => {
                         while let Some(message) = messages.next().await {
+                            let Some(agent) = agent_of(&message) else { continue };
+                            // Before it is read: a flood costs no more than this.
+                            if !pace.takes(agent, began.elapsed().as_secs()) {
+                                excess.note(agent);
+                                continue;
+                            }
                             if let Some(handed_in) = read(message) {
                                 // A full queue: the agent hands it in again.
                                 let _ = sender.try_send(handed_in);
@@ -103,7 +133,7 @@ impl Sender {
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        receiver
+        receipts
     }
 
     /// Tells the agent that its receipt is stored.
@@ -116,10 +146,15 @@ impl Sender {
     }
 }
 
+/// The agent on whose subject a message came.
+fn agent_of(message: &Message) -> Option<&str> {
+    message.subject.strip_prefix("fettle.receipts.").filter(|name| is_agent_name(name))
+}
+
 /// The receipt in a message, if it is one and of the agent whose subject it came on.
 fn read(message: Message) -> Option<HandedIn> {
-    let agent = message.subject.strip_prefix("fettle.receipts.")?;
-    if message.payload.len() > MOST_BYTES || !is_agent_name(agent) {
+    let agent = agent_of(&message)?;
+    if message.payload.len() > MOST_BYTES {
         return None;
     }
     let mut receipt: Receipt = serde_json::from_slice(&message.payload).ok()?;

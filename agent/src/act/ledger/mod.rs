@@ -245,9 +245,19 @@ impl Ledger {
         Ok(receipt)
     }
 
-    /// Writes down how an action ended. It has ended in memory even if that fails.
+    /// Writes down how an action ended. It has ended in memory even if that fails, and its component is free.
     pub(super) fn end(&mut self, receipt: Receipt, now_us: i64) -> Result<(), ActError> {
-        self.memory.running.remove(&receipt.id);
+        self.free(&receipt.id);
+        self.over(receipt, now_us)
+    }
+
+    /// An action that is [over](Self::over) does nothing any more: its component is free.
+    pub(super) fn free(&mut self, id: &str) {
+        self.memory.running.remove(id);
+    }
+
+    /// Writes down what became of an action that still has threads at work: its component stays busy.
+    pub(super) fn over(&mut self, receipt: Receipt, now_us: i64) -> Result<(), ActError> {
         if let Some(known) = self.memory.known.get_mut(&receipt.id) {
             known.receipt = receipt.clone();
         }

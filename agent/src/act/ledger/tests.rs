@@ -87,6 +87,18 @@ fn an_action_without_an_end_was_never_completed() {
 }
 
 #[test]
+fn an_action_that_is_over_keeps_its_component_busy_until_it_is_freed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = open(dir.path());
+    let receipt = ledger.begin(&task("o-1", "web"), "h", (1, 1), NOW).unwrap();
+    ledger.over(Receipt { outcome: Outcome::TimedOut, ended_us: NOW + 1, ..receipt }, NOW + 1).unwrap();
+    assert_eq!(ledger.next_waiting().unwrap().outcome, Outcome::TimedOut, "it is told at once");
+    assert_eq!(ledger.memory().running["o-1"], "web");
+    ledger.free("o-1");
+    assert!(ledger.memory().running.is_empty());
+}
+
+#[test]
 fn two_agents_cannot_share_a_ledger() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(dir.path());

@@ -14,8 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{statat, unlinkat, AtFlags, Dir, FileType, OFlags, Stat};
 
+use super::threads::Stop;
 use super::tree::{open_below, open_plain};
-use super::{Report, Stop};
+use super::Report;
 use crate::host_file::CleanUp;
 
 /// Most files and directories that are kept in mind.

@@ -2,24 +2,29 @@
 //! puts the link back.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::link::Link;
-use super::{command, in_thread, Failure, Ran, Report};
+use super::{command, in_thread, Failure, Ran, Report, Threads};
+use crate::act::admission::Task;
 use crate::host_file::FailOver;
 
 /// Switches.
-pub(super) async fn run(what: &FailOver, to: Option<(String, PathBuf)>, limit: Duration, dry: bool) -> Ran {
-    let hook = what.hook.clone();
-    let (name, mut report) = switch(what.clone(), to, dry).await?;
+pub(super) async fn run(
+    what: &FailOver,
+    to: Option<(String, PathBuf)>,
+    task: &Task,
+    threads: &Threads,
+) -> Ran {
+    let (hook, dry) = (what.hook.clone(), task.dry_run);
+    let (name, mut report) = switch(what.clone(), to, dry, threads).await?;
     let Some(hook) = hook else { return Ok(report) };
-    match command::run(&hook, &[("candidate", &name)], limit, dry).await {
+    match command::run(&hook, &[("candidate", &name)], task.timeout, dry).await {
         Ok(ran) => {
             report.output = format!("{}\n{}", report.output, ran.output);
             Ok(report)
         }
         Err(failure) => {
-            let back = put_back(what, &report).await;
+            let back = put_back(what, &report, threads).await;
             let Failure { error, report: printed, timed_out } = failure;
             report.output = format!("{}\n{}", report.output, printed.output);
             Err(Failure { error: format!("{error}; {back}"), report, timed_out })
@@ -32,13 +37,14 @@ async fn switch(
     what: FailOver,
     to: Option<(String, PathBuf)>,
     dry: bool,
+    threads: &Threads,
 ) -> Result<(String, Report), Failure> {
     let Some(path) = what.link.clone() else {
         let (name, _) = to.ok_or_else(|| "without a link the candidate has to be named".to_owned())?;
         return Ok((name.clone(), Report::says(format!("candidate {name}"))));
     };
     let (chosen, name) = tokio::sync::oneshot::channel();
-    let report = in_thread(move |_| {
+    let report = in_thread(threads, move |stop| {
         let link = Link::open(&path)?;
         let active = link.target.clone();
         let (name, target) = match to {
@@ -53,6 +59,7 @@ async fn switch(
         if dry {
             return Ok(Report::says(format!("would switch {} from {was} to {name}", path.display())));
         }
+        stop.check()?;
         link.point_to(&target)?;
         let mut report = Report::says(format!("switched {} from {was} to {name}", path.display()));
         if let Some((candidate, _)) =
@@ -77,11 +84,11 @@ fn next(candidates: &[(String, PathBuf)], active: Option<&Path>) -> Result<(Stri
     }
 }
 
-async fn put_back(what: &FailOver, report: &Report) -> String {
+async fn put_back(what: &FailOver, report: &Report, threads: &Threads) -> String {
     let (Some(path), Some(before)) = (what.link.clone(), report.before.get("target").cloned()) else {
         return "nothing was put back".to_owned();
     };
-    let back = in_thread(move |_| {
+    let back = in_thread(threads, move |_| {
         Link::open(&path)?.point_to(Path::new(&before))?;
         Ok(Report::default())
     });

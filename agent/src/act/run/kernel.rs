@@ -1,10 +1,11 @@
 //! The kernel's clean caches (Documentation/admin-guide/sysctl/vm.rst, drop_caches): pages, dentries and inodes
 //! that can be read again. Dirty pages are written first, so that more is clean.
 
+use super::threads::Stop;
 use super::Report;
 
 /// Drops them.
-pub(super) fn drop_caches(dry: bool) -> Result<Report, String> {
+pub(super) fn drop_caches(dry: bool, stop: &Stop) -> Result<Report, String> {
     let before = cached_kib();
     if dry {
         return Ok(Report::says(format!(
@@ -12,6 +13,7 @@ pub(super) fn drop_caches(dry: bool) -> Result<Report, String> {
         )));
     }
     rustix::fs::sync();
+    stop.check()?;
     std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|error| {
         format!("/proc/sys/vm/drop_caches cannot be written: {error}; run the agent as root")
     })?;

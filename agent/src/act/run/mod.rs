@@ -16,6 +16,7 @@ mod process;
 mod roll_back;
 mod service;
 mod systemd;
+mod threads;
 mod tree;
 mod versions;
 
@@ -24,8 +25,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 use std::time::Duration;
 
 use fettle_shared::command::Outcome;
@@ -34,6 +33,9 @@ use super::admission::{Step, Task, Verb};
 use crate::handoff::SupervisorHandle;
 use crate::host_file::Runs;
 
+use threads::in_thread;
+
+pub(super) use threads::Threads;
 pub(super) use versions::{keep, Kept};
 
 /// Most bytes of output in a receipt.
@@ -50,6 +52,8 @@ pub(super) struct Means {
     pub supervisor: SupervisorHandle,
     /// Where copies of files are kept.
     pub versions: PathBuf,
+    /// The threads of this one action.
+    pub threads: Threads,
 }
 
 /// What an action did, in words and for a roll-back.
@@ -91,27 +95,8 @@ impl From<String> for Failure {
 
 type Ran = Result<Report, Failure>;
 
-/// Set when an action's time is over; file work looks at it between two files.
-#[derive(Debug, Clone, Default)]
-struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0 .0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Sets the stop when the future that waits for the work is dropped.
-struct StopOnDrop(Stop);
-
 /// Does a task; returns at its time limit at the latest (a command gets a little longer to be stopped in, the scaling of a
-/// container to clean up in).
+/// container to clean up in). Its threads may then not have ended: `means.threads` says so.
 pub(super) async fn run(task: &Task, means: &Means) -> (Outcome, Report) {
     let allowed = task.timeout + GRACE;
     let own_timing = matches!(
@@ -124,12 +109,12 @@ pub(super) async fn run(task: &Task, means: &Means) -> (Outcome, Report) {
         Ok(Ok(report)) => (Outcome::Succeeded, bounded(report)),
         Ok(Err(failure)) if failure.timed_out => (Outcome::TimedOut, bounded(failure.report)),
         Ok(Err(failure)) => (Outcome::Failed { error: failure.error }, bounded(failure.report)),
-        Err(_) => (Outcome::TimedOut, Report::says(left_behind(task))),
+        Err(_) => (Outcome::TimedOut, Report::says(left_behind(task, &means.threads))),
     }
 }
 
 /// What goes on without the agent when an action's time is over.
-fn left_behind(task: &Task) -> String {
+fn left_behind(task: &Task, threads: &Threads) -> String {
     let limit = crate::config::show_duration(task.timeout);
     match &task.step {
         Step::Service { runs: Runs::Systemd { unit }, .. } => {
@@ -139,35 +124,43 @@ fn left_behind(task: &Task) -> String {
         | Step::Scale { runs: Runs::Docker { container, .. }, .. } => {
             format!("not done within {limit}; Docker may go on with {container}")
         }
+        _ if !threads.have_ended() => {
+            let what =
+                if task.component.is_empty() { "the host as a whole" } else { task.component.as_str() };
+            format!(
+                "not done within {limit}; its file work is told to stop, and nothing else is done to {what} until \
+                 it has"
+            )
+        }
         _ => String::new(),
     }
 }
 
 async fn step(task: &Task, means: &Means) -> Ran {
-    let dry = task.dry_run;
+    let (dry, threads) = (task.dry_run, &means.threads);
     match &task.step {
         Step::Service { runs, verb } => service::run(&task.component, runs, verb, dry, means).await,
         Step::Scale { runs, replicas } => service::scale(task, runs, *replicas, means).await,
         Step::Renice { runs, nice } => service::renice(&task.component, runs, *nice, dry, means).await,
         Step::Limit { place, resource, value } => {
-            service::limit(&task.component, place, resource, *value, dry).await
+            service::limit(task, place, resource, *value, threads).await
         }
         Step::Run(what) => command::run(what, &[], task.timeout, dry).await,
-        Step::FailOver { what, to } => fail_over::run(what, to.clone(), task.timeout, dry).await,
+        Step::FailOver { what, to } => fail_over::run(what, to.clone(), task, threads).await,
         Step::CleanUp(policy) => {
             let policy = policy.clone();
-            in_thread(move |stop| clean_up::run(&policy, dry, &stop)).await
+            in_thread(threads, move |stop| clean_up::run(&policy, dry, &stop)).await
         }
-        Step::DropCaches => in_thread(move |_| kernel::drop_caches(dry)).await,
+        Step::DropCaches => in_thread(threads, move |stop| kernel::drop_caches(dry, &stop)).await,
         Step::FixPermissions(entry) => {
             let entry = entry.clone();
-            in_thread(move |_| permissions::run(&entry, dry)).await
+            in_thread(threads, move |stop| permissions::run(&entry, dry, &stop)).await
         }
         Step::RollBack { entry, what, then } => {
             let (what, versions) = (what.clone(), means.versions.clone());
             let (component, entry) = (task.component.clone(), entry.clone());
-            let put_back =
-                in_thread(move |_| roll_back::run(&versions, &component, &entry, &what, dry)).await?;
+            let work = move |stop| roll_back::run(&versions, &component, &entry, &what, dry, &stop);
+            let put_back = in_thread(threads, work).await?;
             match then {
                 Some(runs) => started_anew(task, runs, put_back, means).await,
                 None => Ok(put_back),
@@ -184,18 +177,6 @@ async fn started_anew(task: &Task, runs: &Runs, put_back: Report, means: &Means)
         before: put_back.before.clone(),
     };
     restarted.map(joined).map_err(|failure| Failure { report: joined(failure.report), ..failure })
-}
-
-/// File work on a thread of its own, told to stop when nobody waits for it any more.
-async fn in_thread(work: impl FnOnce(Stop) -> Result<Report, String> + Send + 'static) -> Ran {
-    let stop = Stop::default();
-    let guard = StopOnDrop(stop.clone());
-    let done = tokio::task::spawn_blocking(move || work(stop)).await;
-    drop(guard);
-    match done {
-        Ok(done) => Ok(done?),
-        Err(_) => Err("the action's thread has panicked; please report it with the log".to_owned().into()),
-    }
 }
 
 fn bounded(mut report: Report) -> Report {

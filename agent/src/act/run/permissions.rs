@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 use rustix::fs::{chmod, chownat, fstat, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
+use super::threads::Stop;
 use super::tree::open_plain;
 use super::Report;
 use crate::host_file::Permissions;
@@ -15,7 +16,7 @@ use crate::run_as::{self, User};
 const MODE_MAX: u32 = 0o1777;
 
 /// Sets them.
-pub(super) fn run(entry: &Permissions, dry: bool) -> Result<Report, String> {
+pub(super) fn run(entry: &Permissions, dry: bool, stop: &Stop) -> Result<Report, String> {
     let path = entry.path.display();
     if entry.mode & !MODE_MAX != 0 {
         return Err(format!("mode {:o} of {path} has a set-id bit; correct the host's file", entry.mode));
@@ -43,6 +44,7 @@ pub(super) fn run(entry: &Permissions, dry: bool) -> Result<Report, String> {
     if dry {
         return Ok(Report::says(format!("would set {path} from {before} to {wanted}")));
     }
+    stop.check()?;
     if user.is_some() || group.is_some() {
         chownat(&place, "", user, group, AtFlags::EMPTY_PATH)
             .map_err(|error| format!("the owner of {path} cannot be set: {error}; run the agent as root"))?;

@@ -10,27 +10,29 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{fstat, fsync, openat, renameat, statat, unlinkat, AtFlags, Dir, FileType, Mode, OFlags};
 
 use super::link::Link;
+use super::threads::Stop;
 use super::tree::{open_parent, open_plain, why};
 use super::versions::{copies, copy, digest, directory, fill, good_releases, open_file, FILE_MAX};
 use super::Report;
 use crate::host_file::RollBack;
 
-/// Rolls an entry back.
+/// Rolls an entry back; once it is stopped nothing is put in place any more.
 pub(super) fn run(
     versions: &Path,
     component: &str,
     entry: &str,
     what: &RollBack,
     dry: bool,
+    stop: &Stop,
 ) -> Result<Report, String> {
     let kept = directory(versions, component, entry);
     match what {
-        RollBack::Link { link, releases } => roll_link(&kept, link, releases, dry),
-        RollBack::File { path, .. } => roll_file(&kept, path, dry),
+        RollBack::Link { link, releases } => roll_link(&kept, link, releases, dry, stop),
+        RollBack::File { path, .. } => roll_file(&kept, path, dry, stop),
     }
 }
 
-fn roll_link(kept: &Path, path: &Path, releases: &Path, dry: bool) -> Result<Report, String> {
+fn roll_link(kept: &Path, path: &Path, releases: &Path, dry: bool, stop: &Stop) -> Result<Report, String> {
     let link = Link::open(path)?;
     let present = link.target.clone();
     let present_name = present.as_deref().and_then(Path::file_name);
@@ -48,6 +50,7 @@ fn roll_link(kept: &Path, path: &Path, releases: &Path, dry: bool) -> Result<Rep
             target.display()
         )));
     }
+    stop.check()?;
     link.point_to(&target)?;
     let report = Report::says(format!("switched {} from {was} to {}", path.display(), target.display()));
     Ok(if present.is_some() { report.with("target", was) } else { report })
@@ -92,7 +95,7 @@ fn keep_form(beside: &OwnedFd, present: Option<&Path>, releases: &OwnedFd, path:
     present.and_then(Path::parent).filter(is_same).unwrap_or(path).to_owned()
 }
 
-fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
+fn roll_file(kept: &Path, path: &Path, dry: bool, stop: &Stop) -> Result<Report, String> {
     let (parent, name) = open_parent(path)?;
     let present = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
@@ -122,11 +125,12 @@ fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
     if dry {
         return Ok(Report::says(format!("would put {} back to version {version}", path.display())));
     }
+    stop.check()?;
     if let Some(present) = &mut present {
         copy(present, &kept.join("replaced"), FILE_MAX)?;
     }
     let mut source = File::open(good).map_err(unread)?;
-    put(&parent, name, &mut source)
+    put(&parent, name, &mut source, stop)
         .map_err(|error| format!("{} cannot be put back: {error}; see to its directory", path.display()))?;
     let said = Report::says(format!("put {} back to version {version}", path.display()));
     Ok(match now {
@@ -137,14 +141,16 @@ fn roll_file(kept: &Path, path: &Path, dry: bool) -> Result<Report, String> {
     })
 }
 
-/// Writes beside, then renames over.
-fn put(parent: &OwnedFd, name: &OsStr, source: &mut File) -> std::io::Result<()> {
+/// Writes beside, then renames over; when it was stopped meanwhile it leaves what is there.
+fn put(parent: &OwnedFd, name: &OsStr, source: &mut File, stop: &Stop) -> std::io::Result<()> {
     let mut beside = name.to_owned();
     beside.push(format!(".fettle-{}", std::process::id()));
     let _ = unlinkat(parent, &beside, AtFlags::empty());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(parent, &beside, flags, Mode::from_raw_mode(0o600))?);
-    let done = fill(source, &mut file, u64::MAX).and_then(|()| Ok(renameat(parent, &beside, parent, name)?));
+    let done = fill(source, &mut file, u64::MAX)
+        .and_then(|()| stop.check().map_err(std::io::Error::other))
+        .and_then(|()| Ok(renameat(parent, &beside, parent, name)?));
     if done.is_err() {
         let _ = unlinkat(parent, &beside, AtFlags::empty());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{getpriority_process, setpriority_process, Pid};
 
 use super::process::{self, Held};
-use super::{cgroup, docker, in_thread, systemd, Means, Ran, Report};
+use super::{cgroup, docker, in_thread, systemd, Means, Ran, Report, Threads};
 use crate::act::admission::{LimitPlace, Task, Verb};
 use crate::host_file::Runs;
 
@@ -58,7 +58,7 @@ pub(super) async fn run(component: &str, runs: &Runs, verb: &Verb, dry: bool, me
                 let pids: Vec<String> = held.iter().map(|held| held.pid.to_string()).collect();
                 Ok(Report::says(format!("sent {name} to {}", pids.join(", "))))
             };
-            return in_thread(work).await;
+            return in_thread(&means.threads, work).await;
         }
         (Runs::Process(_) | Runs::Nothing, _) => {
             return Err(format!("nobody is known to {} {component}; declare what runs it", verb.name()).into())
@@ -96,7 +96,7 @@ pub(super) async fn renice(component: &str, runs: &Runs, nice: i8, dry: bool, me
         _ => (Vec::new(), Vec::new()),
     };
     let runs = runs.clone();
-    in_thread(move |_| {
+    in_thread(&means.threads, move |_| {
         let held: Vec<Held> = match &runs {
             Runs::Process(wanted) => process::find(wanted)?,
             _ => seen
@@ -141,11 +141,18 @@ fn set_nice(processes: &[Held], nice: i8, dry: bool) -> Result<Report, String> {
 }
 
 /// A limit, in a declared control group or by whoever runs it.
-pub(super) async fn limit(component: &str, place: &LimitPlace, resource: &str, value: u64, dry: bool) -> Ran {
+pub(super) async fn limit(
+    task: &Task,
+    place: &LimitPlace,
+    resource: &str,
+    value: u64,
+    threads: &Threads,
+) -> Ran {
+    let (component, dry) = (&task.component, task.dry_run);
     match place {
         LimitPlace::Group(group) => {
             let (group, resource) = (group.clone(), resource.to_owned());
-            in_thread(move |_| cgroup::set(&group, &resource, value, dry)).await
+            in_thread(threads, move |_| cgroup::set(&group, &resource, value, dry)).await
         }
         LimitPlace::Runs(runs) if dry => {
             Ok(Report::says(format!("would set {resource} of {} to {value}", target(component, runs))))

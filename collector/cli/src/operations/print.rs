@@ -71,6 +71,8 @@ pub(crate) fn status(answer: &Value) {
         &[
             "not_taken",
             "states_refused",
+            "receipts_refused",
+            "waiting_for_clickhouse",
             "frozen",
             "storm",
             "alerts",

@@ -98,13 +98,35 @@ impl Operator {
             budget.actions,
             budget.per_us as f64 / 6e7
         );
-        let who = format!("agent:{}", receipt.host);
-        self.audit(now_us, Entry { kind: "local_too_many", who, what: what.clone(), ..Entry::default() });
+        let page = (PageKind::LocalTooMany, format!("local-{}-{now_us}", receipt.host));
+        self.call_for_host(&receipt.host, ("local_too_many", what), page, now_us);
+    }
+
+    /// A host hands in more receipts in a second than are taken. To be called once, until it keeps to that again.
+    pub fn hands_in_too_much(&mut self, host: &str, per_second: u32, now_us: i64) {
+        let what = format!(
+            "{host} hands in more than {per_second} receipts a second; more are not taken: look at `fettle-agent actions` \
+             there, and whether its login is in other hands"
+        );
+        let page = (PageKind::ReceiptsTooMany, format!("receipts-{host}"));
+        self.call_for_host(host, ("receipts_too_many", what), page, now_us);
+    }
+
+    /// A word for the audit, and a call for a person.
+    fn call_for_host(
+        &mut self,
+        host: &str,
+        (kind, what): (&'static str, String),
+        (page, id): (PageKind, String),
+        now_us: i64,
+    ) {
+        let who = format!("agent:{host}");
+        self.audit(now_us, Entry { kind, who, what: what.clone(), ..Entry::default() });
         self.page(Page {
-            id: format!("local-{}-{now_us}", receipt.host),
-            kind: PageKind::LocalTooMany,
+            id,
+            kind: page,
             severity: Severity::High,
-            place: Place::new(&receipt.host, ""),
+            place: Place::new(host, ""),
             summary: what,
             incident: String::new(),
             plan: String::new(),

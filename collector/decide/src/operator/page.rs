@@ -21,6 +21,8 @@ pub enum PageKind {
     NotTakenBack,
     /// A host tells of more actions of its own than its budget allows.
     LocalTooMany,
+    /// A host hands in more receipts than are taken.
+    ReceiptsTooMany,
     /// A plan ended without fresh samples: nobody knows whether it helped.
     Unverified,
 }

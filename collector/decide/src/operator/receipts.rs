@@ -68,6 +68,17 @@ impl Operator {
         }
     }
 
+    /// Whether a plan waits for this word; what says nothing new is not waited for.
+    pub fn awaits(&self, receipt: &Receipt) -> bool {
+        let plan = receipt.id.split('-').next().unwrap_or_default();
+        let Some(Phase::Ordered { order, accepted_us, .. }) = self.run(plan).map(|run| &run.phase) else {
+            return false;
+        };
+        let is_known =
+            *accepted_us > 0 && matches!(receipt.outcome, Outcome::Accepted | Outcome::Refused { .. });
+        order.id == receipt.id && order.host == receipt.host && !is_known
+    }
+
     pub(super) fn tell(&mut self, receipt: &Receipt, plan: &str, kind: &'static str, now_us: i64) {
         let place = Place::new(&receipt.host, &receipt.component);
         let what = format!("{} of {place}: {}", receipt.action.name(), outcome(&receipt.outcome));

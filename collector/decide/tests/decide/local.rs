@@ -4,6 +4,7 @@ use fettle_alert::handoff::{Severity, Standing};
 use fettle_decide::operator::{Effect, PageKind};
 use fettle_decide::policy::Policy;
 use fettle_decide::world::Place;
+use fettle_shared::command::{Outcome, Receipt, Refusal};
 
 use crate::bench::Bench;
 
@@ -41,6 +42,40 @@ fn words_about_components_a_host_does_not_have_count_nowhere() {
     assert!(mends(&mut bench));
     assert_eq!(bench.operator.state().ledger.given.len(), 1, "the restart that was ordered");
     assert_eq!((audits(&bench, "local"), audits(&bench, "local_stray"), bench.pages()), (0, 1, 0));
+}
+
+#[test]
+fn a_plan_waits_for_each_word_on_its_order_once() {
+    let mut bench = bench();
+    assert!(mends(&mut bench));
+    let (key, order) =
+        bench.orders.first_key_value().map(|(key, order)| (key.clone(), order.clone())).unwrap();
+    let receipt = |outcome: Outcome| Receipt {
+        id: order.id.clone(),
+        host: order.host.clone(),
+        component: order.component.clone(),
+        action: order.action.clone(),
+        local: false,
+        outcome,
+        begun_us: 1,
+        ended_us: 1,
+        output: String::new(),
+        before: Default::default(),
+        because: String::new(),
+    };
+    let refused = Outcome::Refused { reason: Refusal::Repeated };
+    let (accepted, done) = (receipt(Outcome::Accepted), receipt(Outcome::Succeeded));
+    let forged = Receipt { host: "h0".into(), ..done.clone() };
+    let unknown = Receipt { id: "made-up".into(), ..done.clone() };
+    let awaited = |bench: &Bench| {
+        let of = |receipt: &Receipt| bench.operator.awaits(receipt);
+        [&accepted, &receipt(refused.clone()), &done, &forged, &unknown].map(of)
+    };
+    assert_eq!(awaited(&bench), [true, true, true, false, false]);
+    bench.receipt(&key, Outcome::Accepted, "", &[]);
+    assert_eq!(awaited(&bench), [false, false, true, false, false], "it is accepted");
+    bench.receipt(&key, Outcome::Succeeded, "", &[]);
+    assert_eq!(awaited(&bench), [false; 5]);
 }
 
 #[test]

@@ -327,7 +327,8 @@ fn status(desk: &Desk, channels: &Channels, sender: Option<&Sender>, now_us: i64
         "public_key": sender.map(Sender::public_key),
         "audit": { "seq": state.head.seq, "hash": state.head.hash },
         "policies": desk.policy.digest, "not_taken": desk.not_taken.all(),
-        "states_refused": desk.refused_states,
+        "states_refused": desk.refused_states, "receipts_refused": desk.floods.refused(),
+        "waiting_for_clickhouse": desk.history.waiting(),
         "channels": word(&channels.states()),
         "breakers": breakers,
     })

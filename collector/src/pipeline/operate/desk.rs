@@ -17,6 +17,7 @@ use fettle_shared::inventory::Inventory;
 use serde::Serialize;
 
 use super::history::History;
+use super::receipts::Floods;
 use super::report::HostReport;
 use super::saved::{Saved, VERSION};
 use super::taken::NotTaken;
@@ -53,6 +54,8 @@ pub(super) struct Desk {
     pub not_taken: NotTaken,
     /// Saved states that were refused since this collector took over, by reason.
     pub refused_states: BTreeMap<&'static str, u64>,
+    /// Agents that hand in more receipts than are taken.
+    pub floods: Floods,
     pages: BTreeMap<String, Page>,
     said_us: i64,
     swept_us: i64,
@@ -76,6 +79,7 @@ impl Desk {
             alerting: saved.alerting,
             not_taken: NotTaken::default(),
             refused_states: BTreeMap::new(),
+            floods: Floods::of(saved.pages.values()),
             pages: saved.pages,
             said_us: 0,
             swept_us: 0,
@@ -307,6 +311,7 @@ impl Desk {
             PageKind::LocalTooMany => {
                 state.local_words.get(&page.place.host).is_some_and(|said| said.too_many)
             }
+            PageKind::ReceiptsTooMany => self.floods.lasts(&page.place.host),
             PageKind::Approval => state.runs.get(&page.plan).is_some_and(Run::live),
             PageKind::GaveUp | PageKind::Distrusted | PageKind::NotTakenBack => fires(page),
             // In the dark the alert's last word says little: it takes data of the host to end it.
@@ -352,6 +357,7 @@ impl Desk {
             return;
         }
         self.swept_us = now_us;
+        self.floods.forget(now_us);
         let (hosts, gone_us) = (&mut self.world.hosts, self.policy.host_gone_us);
         hosts.retain(|_, view| now_us - view.seen_us < gone_us);
         let known = self.inventories.len();

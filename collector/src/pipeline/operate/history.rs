@@ -16,8 +16,13 @@ use crate::store::{Store, StoreError};
 
 /// Rows kept while ClickHouse is away; then the oldest that are not of the audit go, counted.
 const MOST_ROWS: usize = 100_000;
-/// Rows written by one insert.
+/// The same in bytes of their JSON: the state they stand in is saved whole ten times a second.
+const MOST_BYTES: usize = 32 << 20;
+/// From so many bytes on nothing more is taken in that can wait elsewhere.
+const HEAVY_BYTES: usize = 8 << 20;
+/// Rows written by one insert, and bytes of them (a single row may be larger).
 const AT_ONCE: usize = 2_000;
+const AT_ONCE_BYTES: usize = 4 << 20;
 
 /// A row and where it belongs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +30,9 @@ pub(super) struct Row {
     number: u64,
     table: String,
     row: Value,
+    /// Bytes of its JSON; 0 where an older version saved it.
+    #[serde(default)]
+    bytes: usize,
 }
 
 /// Rows that ClickHouse does not have yet.
@@ -33,6 +41,9 @@ pub(super) struct History {
     rows: VecDeque<Row>,
     number: u64,
     dropped: u64,
+    /// Bytes of all rows.
+    #[serde(default)]
+    bytes: usize,
 }
 
 /// A time as ClickHouse reads it.
@@ -48,13 +59,28 @@ fn word<T: Serialize>(value: &T) -> Value {
 impl History {
     fn push(&mut self, table: &str, row: Value) {
         self.number += 1;
-        self.rows.push_back(Row { number: self.number, table: table.to_owned(), row });
-        if self.rows.len() > MOST_ROWS {
-            if let Some(at) = self.rows.iter().position(|row| row.table != "audit") {
-                self.rows.remove(at);
-                self.dropped += 1;
-            }
+        let bytes = row.to_string().len();
+        self.bytes += bytes;
+        self.rows.push_back(Row { number: self.number, table: table.to_owned(), row, bytes });
+        while self.rows.len() > MOST_ROWS || self.bytes > MOST_BYTES {
+            // The audit is a chain: of it nothing may be missing.
+            let Some(at) = self.rows.iter().position(|row| row.table != "audit") else { break };
+            let bytes = self.rows.remove(at).map_or(0, |row| row.bytes);
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.dropped += 1;
         }
+    }
+
+    /// Whether so much waits that what can wait elsewhere should.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.bytes > HEAVY_BYTES
+    }
+
+    /// How much waits, and how much was given up; nothing where there is nothing to say.
+    pub(super) fn waiting(&self) -> Option<Value> {
+        let Self { rows, bytes, dropped, .. } = self;
+        let says = self.is_heavy() || *dropped > 0;
+        says.then(|| json!({ "rows": rows.len(), "bytes": bytes, "given_up": dropped }))
     }
 
     /// Whether there is something to write.
@@ -116,13 +142,19 @@ impl History {
 
     /// The oldest rows, to be written while operations go on.
     pub(super) fn oldest(&self) -> Vec<Row> {
-        self.rows.iter().take(AT_ONCE).cloned().collect()
+        let mut bytes = 0;
+        let fits = |row: &&Row| {
+            let is_first = bytes == 0;
+            bytes += row.bytes.max(1);
+            is_first || bytes <= AT_ONCE_BYTES
+        };
+        self.rows.iter().take(AT_ONCE).take_while(fits).cloned().collect()
     }
 
     /// ClickHouse has everything up to this row.
     pub(super) fn written(&mut self, upto: u64) {
-        while self.rows.front().is_some_and(|row| row.number <= upto) {
-            self.rows.pop_front();
+        while let Some(row) = self.rows.pop_front_if(|row| row.number <= upto) {
+            self.bytes = self.bytes.saturating_sub(row.bytes);
         }
     }
 }
@@ -140,4 +172,37 @@ pub(super) async fn write(store: &Store, rows: &[Row]) -> Result<u64, StoreError
         store.insert_rows(table, &rows, &format!("{table}:{first}:{last}:{stamp}")).await?;
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_by_bytes_and_the_audit_keeps_every_record() {
+        let mut history = History::default();
+        let row = |number: usize| json!({ "number": number, "output": "x".repeat(10 << 10) });
+        for number in 0..6_000 {
+            history.push(if number % 60 == 0 { "audit" } else { "actions" }, row(number));
+        }
+        let bytes: usize = history.rows.iter().map(|row| row.row.to_string().len()).sum();
+        assert_eq!(bytes, history.bytes);
+        assert!((MOST_BYTES - (11 << 10)..=MOST_BYTES).contains(&bytes), "{bytes}");
+        assert_eq!(history.dropped as usize, 6_000 - history.rows.len());
+        assert_eq!(history.rows.iter().filter(|row| row.table == "audit").count(), 100);
+        assert_eq!(history.rows.back().map(|row| &row.row["number"]), Some(&json!(5_999)), "the newest stay");
+
+        let again: History = serde_json::from_value(word(&history)).unwrap();
+        assert_eq!(again, history, "what is saved is counted");
+        let mut written = 0;
+        while let Some(last) = history.oldest().last().map(|row| row.number) {
+            let some: usize = history.oldest().iter().map(|row| row.bytes).sum();
+            assert!(some <= AT_ONCE_BYTES);
+            written += history.oldest().len();
+            history.written(last);
+        }
+        assert_eq!((history.bytes, written), (0, again.rows.len()));
+        history.push("actions", json!("x".repeat(AT_ONCE_BYTES)));
+        assert_eq!(history.oldest().len(), 1, "a large one goes alone");
+    }
 }

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod history;
 mod ids;
+mod receipts;
 mod report;
 mod rules;
 mod saved;
@@ -38,13 +39,14 @@ use super::commit::now_us;
 use super::{Context, RESTART_PAUSE};
 use crate::handoff::{AskError, Question};
 use crate::ingest::{Lease, LeaseView};
-use crate::orders::{Answer, HandedIn, OrdersError, Seals, Sender, StateCell};
+use crate::orders::{Answer, HandedIn, OrdersError, Receipts, Seals, Sender, StateCell};
 use crate::store::StoreError;
 use crate::telemetry::Telemetry;
 use begin::Damage;
 use desk::{Desk, Turn};
 use error::OperateError;
 use files::Source;
+use receipts::MOST_UNCONFIRMED;
 use report::HostReport;
 use saved::Saved;
 use tell::Channels;
@@ -167,7 +169,7 @@ struct Office {
     handed_in: Vec<HandedIn>,
     reports: async_nats::Subscriber,
     inventories: async_nats::Subscriber,
-    receipts: Option<mpsc::Receiver<HandedIn>>,
+    receipts: Option<Receipts>,
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     writing: Option<JoinHandle<()>>,
 }
@@ -277,14 +279,13 @@ impl Office {
             tokio::select! {
                 _ = tick.tick() => {
                     self.look_at_files();
+                    self.look_at_pace();
                     self.turn().await?;
                 }
                 Some(message) = self.reports.next() => self.take_report(&message),
                 Some(message) = self.inventories.next() => self.take_inventory(&message),
-                Some(handed_in) = next_receipt(&mut self.receipts) => {
-                    self.desk.receipt(&handed_in.receipt, now_us());
-                    self.handed_in.push(handed_in);
-                }
+                Some(handed_in) = receipts::next(&mut self.receipts),
+                    if self.handed_in.len() < MOST_UNCONFIRMED => self.take_receipt(handed_in),
                 Some(done) = self.done.1.recv() => {
                     let sent = matches!(done, Done::Notification(..));
                     self.take_done(done);
@@ -392,11 +393,7 @@ impl Office {
         self.unanswered.saved();
         self.carry_out();
         self.write_history();
-        if let Some(sender) = &self.sender {
-            for handed_in in self.handed_in.drain(..) {
-                sender.confirm(&handed_in).await;
-            }
-        }
+        self.confirm_receipts().await;
         Ok(())
     }
 
@@ -489,12 +486,5 @@ impl Office {
                 false
             }
         }
-    }
-}
-
-async fn next_receipt(receipts: &mut Option<mpsc::Receiver<HandedIn>>) -> Option<HandedIn> {
-    match receipts {
-        Some(receipts) => receipts.recv().await,
-        None => std::future::pending().await,
     }
 }

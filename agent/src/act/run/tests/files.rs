@@ -111,9 +111,9 @@ fn permissions_are_put_back_and_never_through_a_link() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o4000)).unwrap();
     let entry = Permissions { path: path.clone(), mode: 0o640, user: None, group: None };
     let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
-    assert!(permissions::run(&entry, true).unwrap().output.starts_with("would set"));
+    assert!(permissions::run(&entry, true, &Stop::default()).unwrap().output.starts_with("would set"));
     assert_eq!(mode(&path), 0o4000);
-    let said = permissions::run(&entry, false).unwrap();
+    let said = permissions::run(&entry, false, &Stop::default()).unwrap();
     assert_eq!(mode(&path), 0o640, "even of a file nobody may read");
     assert!(said.before["mode_user_group"].starts_with("4000 "), "{said:?}");
     let other = root.join("other");
@@ -130,15 +130,15 @@ fn permissions_are_put_back_and_never_through_a_link() {
         ("gone", "does not exist"),
     ] {
         let entry = Permissions { path: root.join(name), mode: 0o666, ..entry.clone() };
-        let error = permissions::run(&entry, false).unwrap_err();
+        let error = permissions::run(&entry, false, &Stop::default()).unwrap_err();
         assert!(error.contains(why), "{name}: {error}");
         assert_eq!(mode(&other), 0o600, "{name}");
     }
     let setuid = Permissions { mode: 0o4755, ..entry.clone() };
-    assert!(permissions::run(&setuid, false).unwrap_err().contains("set-id"));
+    assert!(permissions::run(&setuid, false, &Stop::default()).unwrap_err().contains("set-id"));
     if rustix::process::geteuid().is_root() {
         let owned = Permissions { user: Some("65534:65534".into()), group: Some("0".into()), ..entry };
-        permissions::run(&owned, false).unwrap();
+        permissions::run(&owned, false, &Stop::default()).unwrap();
         let metadata = std::fs::metadata(&path).unwrap();
         assert_eq!((metadata.uid(), metadata.gid(), mode(&path)), (65534, 0, 0o640));
     }
@@ -157,7 +157,7 @@ fn a_release_link_goes_back_to_the_good_release() {
     symlink("/etc", releases.join("r0")).unwrap();
     symlink("releases/r1", &link).unwrap();
     let what = RollBack::Link { link: link.clone(), releases: releases.clone() };
-    let back = |dry| roll_back::run(versions.path(), "web", "app", &what, dry);
+    let back = |dry| roll_back::run(versions.path(), "web", "app", &what, dry, &Stop::default());
     assert_eq!(versions::keep(versions.path(), "web", "app", &what, 1), Ok(Kept::New));
     assert_eq!(versions::keep(versions.path(), "web", "app", &what, 2), Ok(Kept::Same));
     std::fs::remove_file(&link).unwrap();
@@ -188,7 +188,7 @@ fn a_file_goes_back_to_the_version_that_was_kept_while_all_was_well() {
     let path = dir.path().canonicalize().unwrap().join("app.conf");
     let what = RollBack::File { path: path.clone(), versions: 2 };
     let keep = |now| versions::keep(versions.path(), "web", "../conf", &what, now);
-    let back = |dry| roll_back::run(versions.path(), "web", "../conf", &what, dry);
+    let back = |dry| roll_back::run(versions.path(), "web", "../conf", &what, dry, &Stop::default());
     std::fs::write(&path, "good").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert!(back(false).unwrap_err().contains("no other version"));

@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod processes;
 mod races;
+mod threads_left;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use fettle_shared::command::Action;
 use tokio::sync::watch;
 
+use super::threads::Stop;
 use super::*;
 use crate::host_file::{CleanUp, Command};
 
@@ -23,7 +25,8 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Means without a supervisor behind them.
 fn means(versions: &Path) -> Means {
     let (_, supervised) = watch::channel(Arc::default());
-    Means { supervisor: SupervisorHandle::new(supervised).0, versions: versions.to_owned() }
+    let supervisor = SupervisorHandle::new(supervised).0;
+    Means { supervisor, versions: versions.to_owned(), threads: Threads::new() }
 }
 
 fn task(step: Step, timeout: Duration) -> Task {

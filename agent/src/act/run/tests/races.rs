@@ -2,7 +2,7 @@
 //! nothing outside is touched.
 
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{renameat_with, RenameFlags, CWD};
 
@@ -94,7 +94,7 @@ fn a_file_that_becomes_a_link_gives_no_other_file_a_mode() {
     symlink(&secret, &bait).unwrap();
     let entry = Permissions { path: file.clone(), mode: 0o666, user: None, group: None };
     let swapper = Swapper::start(file, bait);
-    swapper.against(|| permissions::run(&entry, false).is_ok());
+    swapper.against(|| permissions::run(&entry, false, &Stop::default()).is_ok());
     drop(swapper);
     assert_eq!(std::fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
 }
@@ -115,7 +115,7 @@ fn a_file_that_becomes_a_link_is_neither_kept_nor_written_through() {
     swapper.against(|| {
         now += 1;
         let kept = versions::keep(versions.path(), "web", "conf", &what, now);
-        let _ = roll_back::run(versions.path(), "web", "conf", &what, false);
+        let _ = roll_back::run(versions.path(), "web", "conf", &what, false, &Stop::default());
         kept.is_ok()
     });
     drop(swapper);
