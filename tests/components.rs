@@ -1,6 +1,5 @@
 //! What a host's file declares is supervised, checked and told of: the agent is killed and what it supervises
-//! lives on and is found again; then the process itself is killed, and no more than two of the checks, of which there is
-//! one a second, still say that it is up: the rows say within three seconds that it is not.
+//! lives on and is found again; then the process itself is killed, and the rows say so within three seconds.
 // A panic in a test is the report.
 #![allow(clippy::unwrap_used)]
 
@@ -17,8 +16,8 @@ use rustix::process::{kill_process, test_kill_process, Pid, Signal};
 
 const AGENT: &str = "components-1";
 const SOON: Duration = Duration::from_secs(60);
-/// Checks after a kill that do not see it. Counted and not timed: on a busy machine a second's check may come late.
-const UNSEEN_MOST: u64 = 2;
+/// From a kill to the time of the first row that says so.
+const SEEN_WITHIN_US: u64 = 3_000_000;
 const FILE: &str = "\
 [components.sleeper]
 runs = { command = [\"/bin/sleep\", \"100000\"] }
@@ -101,15 +100,6 @@ async fn a_killed_component_is_down_in_the_rows_within_three_seconds() {
         (down - killed) / 1000,
         (now_us() - killed) / 1000
     );
-    let unseen = format!(
-        "SELECT count() FROM fettle.component WHERE host = '{AGENT}' AND component = 'sleeper' AND up = 1 \
-         AND toUnixTimestamp64Micro(ts) >= {killed}"
-    );
-    let unseen = sql.number(&unseen).await.unwrap();
-    assert!(
-        unseen <= UNSEEN_MOST,
-        "{unseen} checks did not see it; the first that did came {} µs after",
-        down - killed
-    );
+    assert!(down - killed <= SEEN_WITHIN_US, "{} µs", down - killed);
     stack.nobody_fell();
 }
