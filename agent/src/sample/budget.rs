@@ -1,5 +1,6 @@
-//! The CPU budget: decides, once a second, how much the agent may do. A second over budget lowers the share
-//! of the target rate that is sampled, down to [`LEAST_SHARE`]; ten seconds with room to spare raise it. Only when
+//! The CPU budget: decides, once a second, how much the agent may do. Use that is over budget in the mean of some
+//! seconds, or far over it in one, lowers the share of the target rate that is sampled, down to [`LEAST_SHARE`];
+//! ten seconds with room to spare raise it. Only when
 //! that is used up do three seconds over budget step one mode down. Under 60 % of the budget for thirty seconds steps
 //! one up; the wide gap between the two keeps it from swinging, and a step up that had to be taken back within
 //! a minute doubles the calm that the next one needs. Pure: CPU time and wall time come in.
@@ -63,9 +64,13 @@ pub const LEAST_SHARE: f64 = 0.6;
 const AIM: f64 = 0.95;
 /// One second over budget lowers the share by no more than this: a spike must not cost half a minute of samples.
 const LOWER_MOST: f64 = 0.8;
+/// Use beyond this much of the budget is far over it. In the mean a second counts no more than this.
+const FAR: f64 = 1.25;
+/// Seconds over which the use is smoothed (exponentially): one second's use varies by a tenth and more.
+const SMOOTH_SECONDS: f64 = 8.0;
 /// Seconds with less than this share of the budget in use that raise the share of the rate, and by how much at most.
 const ROOM_SECONDS: f64 = 10.0;
-const ROOM_SHARE: f64 = 0.88;
+const ROOM_SHARE: f64 = 0.9;
 const RAISE_MOST: f64 = 1.25;
 
 /// Turns CPU use into a mode, and in full mode into a share of the target rate.
@@ -75,6 +80,8 @@ pub struct Budget {
     mode: Mode,
     /// Of the target rate, in full mode.
     share: f64,
+    /// Use in percent, smoothed; scaled with the share whenever that changes.
+    smoothed: f64,
     /// Seconds with room to spare.
     room: f64,
     over: f64,
@@ -93,6 +100,7 @@ impl Budget {
             limit_percent,
             mode: Mode::Full,
             share: 1.0,
+            smoothed: 0.0,
             room: 0.0,
             over: 0.0,
             calm: 0.0,
@@ -137,25 +145,33 @@ impl Budget {
         self.mode
     }
 
-    /// Sets the share by the last interval. Whoever comes back to full mode begins with the least.
+    /// Sets the share by the use so far. Whoever comes back to full mode begins with the least.
     fn pace(&mut self, weight: f64) {
+        let (limit, far) = (self.limit_percent, FAR * self.limit_percent);
         if self.mode != Mode::Full {
-            self.share = LEAST_SHARE;
-            self.room = 0.0;
-        } else if self.used_percent > self.limit_percent {
-            let lower = (AIM * self.limit_percent / self.used_percent).max(LOWER_MOST);
-            self.share = (self.share * lower).max(LEAST_SHARE);
-            self.room = 0.0;
-        } else if self.share < 1.0 && self.used_percent < ROOM_SHARE * self.limit_percent {
+            (self.share, self.smoothed, self.room) = (LEAST_SHARE, 0.0, 0.0);
+            return;
+        }
+        self.smoothed += (self.used_percent.min(far) - self.smoothed) * weight / SMOOTH_SECONDS;
+        if self.used_percent > far {
+            self.scale((AIM * limit / self.used_percent).max(LOWER_MOST));
+        } else if self.smoothed > limit {
+            self.scale(AIM * limit / self.smoothed);
+        } else if self.share < 1.0 && self.smoothed < ROOM_SHARE * limit {
             self.room += weight;
             if self.room >= ROOM_SECONDS - 0.5 {
-                let raise = (AIM * self.limit_percent / self.used_percent).min(RAISE_MOST);
-                self.share = (self.share * raise).min(1.0);
-                self.room = 0.0;
+                self.scale((AIM * limit / self.smoothed).min(RAISE_MOST));
             }
         } else {
             self.room = 0.0;
         }
+    }
+
+    /// Changes the share by this factor, and what use is expected with it.
+    fn scale(&mut self, factor: f64) {
+        let share = (self.share * factor).clamp(LEAST_SHARE, 1.0);
+        self.smoothed *= share / self.share;
+        (self.share, self.room) = (share, 0.0);
     }
 
     /// The mode that holds.
@@ -225,7 +241,7 @@ mod tests {
         let mut budget = Budget::new(2.0);
         let (mode, share, used) = settled(&mut budget, 2.2, 60);
         assert_eq!(mode, Mode::Full);
-        assert!((0.8..0.9).contains(&share) && used <= 2.0, "{share} of the rate, {used} %");
+        assert!((0.8..0.95).contains(&share) && used <= 2.0, "{share} of the rate, {used} %");
         // It holds there: neither over nor with so much room that it would be tried.
         assert_eq!(settled(&mut budget, 2.2, 600).1, share);
         // Room again: all of it, within a minute.
